@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind the module managed_packages: query, one transaction, a note of what came."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.rootless.buildah.plugins.module_utils._packages import QUERIES, brought, installed, missing
+
+KEY = "packages"
+ARGUMENTS: dict[str, Any] = {
+    "names": {"type": "list", "elements": "str", "default": []},
+    "role": {"type": "str", "required": True},
+    "install_recommends": {"type": "bool", "default": False},
+    "start_services": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+class ActionModule(ActionBase):
+    """Runs the built-in modules, which know the package managers; decides only what to ask them for."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        validate: Callable[..., Any] = self.validate_argument_spec
+        args: dict[str, Any] = validate(argument_spec=ARGUMENTS)[1]
+        family = task_vars.get("ansible_facts", {}).get("os_family", "")
+        if family not in QUERIES:
+            raise AnsibleActionFail(
+                f"Packages can be installed on the Debian and RHEL families, not on '{family or 'an unknown family'}'. "
+                "Gather the fact os_family first, or install them yourself and give empty lists of packages.")
+        listing = self._query(family, task_vars)
+        if args["state"] == "present":
+            packages = missing(args["names"], listing)
+        else:
+            noted = self._note(args["role"], "read", None, task_vars) or []
+            packages = sorted(set(noted) & installed(listing))
+        result.update(changed=bool(packages), packages=packages, diff=self._diff(packages, args["state"]))
+        if self._task.check_mode:
+            return result
+        if packages:
+            outcome = self._transaction(family, packages, args, task_vars)
+            if args["state"] == "present":
+                # Also after a failure: what came came.
+                came = brought(listing, self._query(family, task_vars))
+                noted = self._note(args["role"], "absent", None, task_vars) or []
+                if noted or came:
+                    self._note(args["role"], "present", sorted({*noted, *came}), task_vars)
+            if outcome.get("failed"):
+                return {**result, **outcome}
+        if args["state"] == "absent":
+            self._note(args["role"], "absent", None, task_vars)
+        return result
+
+    def _query(self, family: str, task_vars: dict[str, Any]) -> str:
+        args = {"argv": QUERIES[family], "expand_argument_vars": False}
+        outcome = self._module("ansible.builtin.command", args, task_vars, check_mode=False)
+        if outcome.get("rc") != 0:
+            words = outcome.get("stderr") or outcome.get("msg")
+            raise AnsibleActionFail(f"The package database does not answer: {words}")
+        return str(outcome["stdout"])
+
+    def _note(self, role: str, state: str, value: list[str] | None, task_vars: dict[str, Any]) -> list[str] | None:
+        args = {"role": role, "key": KEY, "state": state, "value": value}
+        if value is None:
+            del args["value"]
+        outcome = self._module("rootless.buildah.managed_note", args, task_vars)
+        if outcome.get("failed"):
+            raise AnsibleActionFail(f"The note about packages cannot be kept: {outcome.get('msg')}")
+        noted: list[str] | None = outcome["notes"].get(KEY)
+        return noted
+
+    def _transaction(self, family: str, packages: list[str], args: dict[str, Any],
+                     task_vars: dict[str, Any]) -> dict[str, Any]:
+        module_args: dict[str, Any] = {"name": packages, "state": args["state"]}
+        if family == "Debian":
+            module_args["purge"] = args["state"] == "absent"
+            module_args["install_recommends"] = args["install_recommends"]
+            module_args["update_cache"] = args["state"] == "present"
+            if not args["start_services"]:
+                module_args["policy_rc_d"] = 101
+            return self._module("ansible.builtin.apt", module_args, task_vars)
+        module_args["install_weak_deps"] = args["install_recommends"]
+        return self._module("ansible.builtin.dnf", module_args, task_vars)
+
+    def _module(self, name: str, args: dict[str, Any], task_vars: dict[str, Any],
+                check_mode: bool | None = None) -> dict[str, Any]:
+        before = self._task.check_mode
+        if check_mode is not None:
+            self._task.check_mode = check_mode
+        try:
+            outcome: dict[str, Any] = self._execute_module(module_name=name, module_args=args, task_vars=task_vars)
+        finally:
+            self._task.check_mode = before
+        return outcome
+
+    @staticmethod
+    def _diff(packages: list[str], state: str) -> dict[str, str]:
+        lines = "".join(f"{name}\n" for name in packages)
+        before, after = ("", lines) if state == "present" else (lines, "")
+        return {"before": before, "after": after, "before_header": "packages", "after_header": "packages"}

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Temporary credentials files. Reads files; touches neither Ansible nor processes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import Any, Mapping, Optional, Sequence
+
+from ansible_collections.rootless.buildah.plugins.module_utils._user import buildah_runtime_dir
+
+
+def merged_auth(
+    named: Optional[str], environment: Mapping[str, str], hosts: Sequence[str], username: str, password: str
+) -> bytes:
+    """Return a containers-auth.json(5) file with a login for some hosts and, beneath, the user's own logins.
+
+    :param named: the file the user named; None to find it where buildah does.
+    """
+    auths: dict[str, Any] = {}
+    for path in [named] if named else _own_files(environment):
+        try:
+            with open(path, encoding="utf-8") as file:
+                auths = dict(json.load(file).get("auths", {}))
+            break
+        except (OSError, ValueError, AttributeError):
+            continue
+    token = base64.b64encode(f"{username}:{password}".encode()).decode()
+    auths.update({host: {"auth": token} for host in hosts})
+    return json.dumps({"auths": auths}).encode()
+
+
+def own_auth_file(environment: Mapping[str, str], empty: str) -> Optional[str]:
+    """Return the file to name to the tools where they would not find the user's own logins by themselves.
+
+    Without XDG_RUNTIME_DIR they insist on ``/run/containers/<uid>``, which a buildah of root makes unreadable for
+    others, and fail instead of looking further.
+
+    :param empty: where a file without logins may be written.
+    :return: None when the tools find everything.
+    """
+    if "XDG_RUNTIME_DIR" in environment:
+        return None
+    found = next((path for path in _own_files(environment) if os.path.exists(path)), None)
+    if found is None:
+        with open(empty, "w", encoding="ascii") as file:
+            file.write("{}")
+    return found or empty
+
+
+def _own_files(environment: Mapping[str, str]) -> list[str]:
+    return [
+        os.path.join(environment.get("XDG_RUNTIME_DIR") or buildah_runtime_dir(), "containers/auth.json"),
+        os.path.join(environment["HOME"], ".config/containers/auth.json"),
+        os.path.join(environment["HOME"], ".docker/config.json"),
+    ]

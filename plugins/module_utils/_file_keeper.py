@@ -1,0 +1,299 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One file that a role keeps: look, decide with _managed_file, apply. Knows nothing of Ansible."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from dataclasses import dataclass, replace
+from typing import Any, Iterator
+
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
+from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import (
+    Plan,
+    Seen,
+    Wanted,
+    digest,
+    plan_absent,
+    plan_present,
+    render,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._way_back import SHARED, WayBack
+
+
+class ForeignFileError(BuildahError):
+    """A file that somebody else wrote is in the way; ``diff`` shows what would have become of it."""
+
+    def __init__(self, path: str, role: str, diff: dict[str, str]) -> None:
+        super().__init__(
+            f"{path} was written by somebody else and is left alone.",
+            cause="It does not carry the line by which this collection knows its own files, or was changed since.",
+            remedy=f"Move its settings elsewhere and remove it, or set {role}_overwrite: true; then it is kept, and "
+                   "put back by the state absent.")
+        self.diff = diff
+
+    def as_result(self) -> dict[str, Any]:
+        # Ansible shows the diff of a task that changes something, not that of one that fails: hence the lines.
+        before, after = (self.diff[side].splitlines() for side in ("before", "after"))
+        lines = difflib.unified_diff(before, after, "theirs", "ours", lineterm="")
+        return {**super().as_result(), "diff": self.diff, "difference": list(lines)}
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What the user asked for; the fields are the options of the module managed_file."""
+
+    path: str
+    role: str
+    comment: str = "#"
+    owner: str = "root"
+    group: str = ""
+    mode: str = "0644"
+    directory_mode: str = "0755"
+    as_owner: bool = False
+    overwrite: bool = False
+    secret: bool = False
+
+
+class FileKeeper:
+    """Keeps one file.
+
+    :param options: what the user asked for.
+    :param check_mode: only predict. An owner or group that does not exist counts as one that is about to be made.
+    """
+
+    def __init__(self, options: FileOptions, check_mode: bool = False) -> None:
+        self.options = options
+        self.check_mode = check_mode
+        self.path = options.path
+        self.key = f"file:{options.path}"
+        self.way_back = WayBack(options.role)
+
+    def present(self, content: str) -> dict[str, Any]:
+        """Make the file hold the marker and ``content``.
+
+        :return: changed, path, action, diff, and backup where somebody else's file was kept.
+        :raises ForeignFileError: somebody else wrote it and overwriting is not allowed.
+        """
+        note = self.way_back.read().get(self.key)
+        account = self.account()
+        with self.rights(account):
+            seen = self.observe()
+        wanted = self.wanted(content, account)
+        plan = plan_present(seen, wanted, note, self.options.comment, self.options.overwrite)
+        result = self.result(seen, wanted, plan, note)
+        if plan.action == "refuse":
+            raise ForeignFileError(self.path, self.options.role, result["diff"])
+        if self.check_mode:
+            return result
+        if plan.save:
+            result["backup"] = self.save(seen)
+        # The digest is noted first: killed in between, however often, the next run still knows the file as its own.
+        written = digest(wanted.data)
+        if plan.action == "write":
+            self.remember([*(note or {}).get("digests", []), written])
+            self.write(wanted, account)
+        self.remember([written])
+        return result
+
+    def absent(self) -> dict[str, Any]:
+        """Remove the file if it is ours, put back what it replaced, and remove directories made for it.
+
+        :return: changed, path, action, diff.
+        """
+        note = self.way_back.read().get(self.key)
+        if note:
+            # Whoever removes a file need not know how it was written.
+            self.options = replace(self.options, **note.get("options", {}))
+        account = self.account()
+        with self.rights(account):
+            seen = self.observe()
+        plan = plan_absent(seen, note, self.options.comment)
+        result = self.result(seen, None, plan, note)
+        if self.check_mode:
+            return result
+        if plan.action == "restore":
+            self.restore(note or {}, account)
+        elif plan.action == "remove":
+            with self.rights(account):
+                os.unlink(self.path)
+        self.way_back.forget(self.key)
+        self.remove_directories(account)
+        return result
+
+    # -- what is there --------------------------------------------------------------------------------------------
+
+    def observe(self) -> Seen:
+        try:
+            status = os.lstat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return Seen()
+        fields: dict[str, Any] = {"uid": status.st_uid, "gid": status.st_gid, "mode": stat.S_IMODE(status.st_mode)}
+        if stat.S_ISLNK(status.st_mode):
+            return Seen("link", target=os.readlink(self.path), **fields)
+        if not stat.S_ISREG(status.st_mode):
+            return Seen("other", **fields)
+        with open(self.path, "rb") as handle:
+            return Seen("file", data=handle.read(), **fields)
+
+    def wanted(self, content: str, account: pwd.struct_passwd | None) -> Wanted:
+        uid, gid = (account.pw_uid, account.pw_gid) if account else (-1, -1)
+        if self.options.group:
+            try:
+                gid = grp.getgrnam(self.options.group).gr_gid
+            except KeyError:
+                if not self.check_mode:
+                    raise BuildahError(f"There is no group {self.options.group} for {self.path}.") from None
+                gid = -1
+        data = render(content, self.options.role, self.options.comment)
+        return Wanted(data, uid, gid, int(self.options.mode, 8))
+
+    def account(self) -> pwd.struct_passwd | None:
+        """Return the owner; None where it does not exist, so that there is nothing to read with its rights."""
+        try:
+            return pwd.getpwnam(self.options.owner)
+        except KeyError:
+            return None
+
+    def result(self, seen: Seen, wanted: Wanted | None, plan: Plan, note: dict[str, Any] | None) -> dict[str, Any]:
+        return {"changed": plan.changed, "path": self.path, "action": plan.action,
+                "diff": self.diff(seen, wanted, plan, note)}
+
+    def diff(self, seen: Seen, wanted: Wanted | None, plan: Plan, note: dict[str, Any] | None) -> dict[str, str]:
+        before = seen.data.decode("utf-8", "replace") if seen.kind == "file" else ""
+        if seen.kind == "link":
+            before = f"a link to {seen.target}\n"
+        if wanted is not None:
+            after = wanted.data.decode("utf-8")
+        elif plan.action == "restore" and note:
+            after = f"what was there before, kept in {note['backup']}\n"
+        else:
+            after = before if plan.action in ("keep", "forget") else ""
+        if self.options.secret:
+            same = "content" not in plan.differences and plan.action in ("keep", "write", "forget")
+            before, after = ("a secret\n" if before else "", before and "a secret\n") if same else (
+                "a secret\n" if before else "", "another secret\n" if after else "")
+        if wanted is not None and seen.kind != "absent" and {"owner", "mode"} & set(plan.differences):
+            before = f"{seen.uid}:{seen.gid} {seen.mode:04o}\n{before}"
+            after = f"{wanted.uid}:{wanted.gid} {wanted.mode:04o}\n{after}"
+        return {"before": before, "after": after, "before_header": self.path, "after_header": self.path}
+
+    # -- changes --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def rights(self, account: pwd.struct_passwd | None) -> Iterator[None]:
+        """Work with the owner's rights, so that links in a home lead nowhere that the owner could not write."""
+        if not self.options.as_owner or account is None or os.geteuid() != 0:
+            yield
+            return
+        groups = os.getgroups()
+        os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
+        os.setegid(account.pw_gid)
+        os.seteuid(account.pw_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+
+    def write(self, wanted: Wanted, account: pwd.struct_passwd | None) -> None:
+        if account is None:
+            raise BuildahError(f"There is no user {self.options.owner} to own {self.path}.")
+        made = self.make_directories(account)
+        if made:
+            shared = WayBack(SHARED)
+            for directory in made:
+                shared.note_first(directory, self.options.owner if self.options.as_owner else "root")
+        with self.rights(account):
+            self.replace(wanted.data, wanted.uid, wanted.gid, wanted.mode)
+
+    def replace(self, data: bytes, uid: int, gid: int, mode: int) -> None:
+        """Put a whole new file into place, so that no reader ever sees half of it."""
+        handle, temporary = tempfile.mkstemp(prefix=".rootless-buildah-", dir=os.path.dirname(self.path))
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                if (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid) != (uid, gid):
+                    os.fchown(stream.fileno(), uid, gid)
+                os.fchmod(stream.fileno(), mode)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, self.path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+
+    def make_directories(self, account: pwd.struct_passwd | None) -> list[str]:
+        missing = []
+        directory = os.path.dirname(self.path)
+        with self.rights(account):
+            while not os.path.isdir(directory):
+                missing.append(directory)
+                directory = os.path.dirname(directory)
+            for directory in reversed(missing):
+                os.mkdir(directory)
+                os.chmod(directory, int(self.options.directory_mode, 8))
+        return missing
+
+    def remove_directories(self, account: pwd.struct_passwd | None) -> None:
+        """Remove the parents that this collection made, as far as they are empty now."""
+        shared = WayBack(SHARED)
+        noted = shared.read()
+        directory = os.path.dirname(self.path)
+        while directory in noted:
+            try:
+                with self.rights(account):
+                    os.rmdir(directory)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+            shared.forget(directory)
+            directory = os.path.dirname(directory)
+
+    def save(self, seen: Seen) -> str:
+        directory = os.path.join(self.way_back.directory, f"{self.options.role}.backups")
+        with self.way_back.change() as notes:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            backup = os.path.join(directory, self.path.strip("/").replace("/", "-"))
+            handle = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(seen.data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            rights = {"uid": seen.uid, "gid": seen.gid, "mode": seen.mode}
+            notes[self.key] = {"backup": backup, "target": seen.target, **rights}
+        return backup
+
+    def restore(self, note: dict[str, Any], account: pwd.struct_passwd | None) -> None:
+        with self.rights(account):
+            if note["target"]:
+                temporary = f"{self.path}.rootless-buildah"
+                os.symlink(note["target"], temporary)
+                os.replace(temporary, self.path)
+        if not note["target"]:
+            with open(note["backup"], "rb") as handle:
+                data = handle.read()
+            with self.rights(account):
+                self.replace(data, note["uid"], note["gid"], note["mode"])
+        os.unlink(note["backup"])
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(note["backup"]))
+
+    def remember(self, written: list[str]) -> None:
+        options = {name: getattr(self.options, name) for name in ("owner", "as_owner", "comment", "secret")}
+        fields = {"digests": written, "options": options}
+        noted = self.way_back.read().get(self.key, {})
+        if {**noted, **fields} == noted:
+            return
+        with self.way_back.change() as notes:
+            notes[self.key] = {**notes.get(self.key, {}), **fields}

@@ -1,0 +1,344 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds on this host: the executor that runs buildah as the builder user."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from dataclasses import replace
+from typing import Mapping, Optional, Sequence
+
+from ansible_collections.rootless.buildah.plugins.module_utils._build_command import (
+    BuildFiles,
+    build_arguments,
+    image_push_arguments,
+    push_arguments,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
+from ansible_collections.rootless.buildah.plugins.module_utils._confinement import Confinement, confine
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._executor import BuildReport, VariantWork
+from ansible_collections.rootless.buildah.plugins.module_utils._files import sha256_file
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import finding_for
+from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
+from ansible_collections.rootless.buildah.plugins.module_utils._inputs import (
+    BuildInputs,
+    Secret,
+    host_platform,
+    normalise_platform,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._job import Job
+from ansible_collections.rootless.buildah.plugins.module_utils._process import Completed
+from ansible_collections.rootless.buildah.plugins.module_utils._script_guard import guard, interpreter
+from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader, failing_step, last_lines
+from ansible_collections.rootless.buildah.plugins.module_utils._user import buildah_runtime_dir, home, runtime_dir
+
+# buildah's log tells which image stood in for a step.
+_USING_CACHE = "--> Using cache "
+
+
+class HostExecutor:
+    """Fetch, build and push with the local buildah.
+
+    :param hide: files and directories that hold credentials.
+    :param isolation: for RUN steps; None for buildah's default.
+    :param log_path: where the build's output goes.
+    """
+
+    def __init__(
+        self, buildah: Buildah, job: Job, *, path: str, hide: Sequence[str], isolation: Optional[str], log_path: str
+    ) -> None:
+        self._buildah = buildah
+        self._job = job
+        self._path = path
+        self._hide = list(hide)
+        self._isolation = isolation
+        self._log_path = log_path
+
+    def fetch(self, inputs: BuildInputs, work: VariantWork) -> Mapping[str, str]:
+        pins = {}
+        fetched: dict[str, str] = {}
+        platform = None if work.platform == host_platform() else work.platform
+        for word, base in work.bases.items():
+            if base.reference is None:
+                pins[word] = str(base.image_id)
+                continue
+            name = str(base.reference)
+            if name not in fetched:
+                fetched[name] = self._buildah.image_id(name) or self._buildah.pull(base.reference, platform)
+            pins[word] = name if inputs.is_script else fetched[name]
+        return pins
+
+    def build(self, inputs: BuildInputs, work: VariantWork, pins: Mapping[str, str], report: BuildReport) -> str:
+        report.log_path = self._log_path
+        secrets = {secret.id: self._secret_file(secret) for secret in inputs.secrets}
+        if inputs.is_script:
+            done = self._run_script(inputs, work, pins, report)
+        else:
+            done = self._run_build(inputs, work, pins, secrets, report)
+        report.commands.append(list(done.argv))
+        if inputs.is_script:
+            image_id = self._buildah.image_id(self._job.image)
+            if image_id is None:
+                raise InputError(
+                    "the script committed no image",
+                    "nothing is named $IMAGE after it ended",
+                    'End the script with: buildah commit "$container" "$IMAGE"',
+                )
+            return self._refuse_other(inputs, work.platform, image_id)
+        with open(os.path.join(self._job.directory("tmp"), "iid"), encoding="ascii") as file:
+            return self._refuse_other(inputs, work.platform, file.read().strip().partition(":")[2])
+
+    def _refuse_other(self, inputs: BuildInputs, platform: str, image: str) -> str:
+        """Return an image, but refuse one for another platform than the one that was asked for.
+
+        One that names no variant serves every variant.
+        """
+        if not inputs["platform"]:
+            return image
+        found = normalise_platform(self._buildah.platform(image))
+        if any(there != asked for there, asked in zip(found.split("/"), platform.split("/"))):
+            raise InputError(
+                f"{inputs.image} was built for {found}, not for {platform}",
+                "the script chooses the platform" if inputs.is_script else "FROM --platform chooses the platform",
+                'Use $PLATFORM, for example: buildah config --arch "${PLATFORM#*/}" "$container"'
+                if inputs.is_script
+                else "Remove --platform from the FROM of the last stage",
+            )
+        return image
+
+    def push(self, inputs: BuildInputs, image: str, target: ImageName) -> None:
+        digestfile = os.path.join(self._job.path, "digest")
+        flags = push_arguments(inputs, digestfile)
+        if len(inputs.platforms) == 1:
+            self._buildah.push(image, target, [*flags, *image_push_arguments(inputs), *inputs["extra_push_args"]])
+        else:
+            self._buildah.push_list(image, target, [*flags, *inputs["extra_push_args"]])
+
+    def pack(self, inputs: BuildInputs, image: str) -> str:
+        """Write an image as it would be pushed into a new directory and return that."""
+        directory = self._job.scratch()
+        self._buildah.pack(image, directory, [*image_push_arguments(inputs), *inputs["extra_push_args"]])
+        return directory
+
+    # One platform from a Containerfile.
+
+    def _run_build(
+        self,
+        inputs: BuildInputs,
+        work: VariantWork,
+        pins: Mapping[str, str],
+        secrets: Mapping[str, str],
+        report: BuildReport,
+    ) -> Completed:
+        named = [(name, f"container-image://{image}") for name, image in pins.items()]
+        files = BuildFiles(
+            context=inputs.path or self._job.directory("context"),
+            containerfile=self._job.write("Containerfile", inputs.recipe),
+            iidfile=os.path.join(self._job.directory("tmp"), "iid"),
+            marker=self._job.write("marker", b""),
+            ignorefile=work.ignorefile,
+            pins=[*named, *work.contexts.items()],
+            secrets=secrets,
+        )
+        platform = None if work.platform == host_platform() and len(inputs.platforms) == 1 else work.platform
+        arguments = build_arguments(
+            inputs,
+            files,
+            platform=platform,
+            isolation=self._isolation,
+            nocache=work.nocache,
+            apart=work.apart,
+            oldest_layer=work.oldest_layer,
+            base_name=work.base_name,
+        )
+        steps = len(report.steps)
+        cached: list[str] = []
+        done = self._logged(["buildah", *arguments], inputs, work, report, env={}, cwd="/", cached=cached)
+        if work.avoid.isdisjoint(cached):
+            return done
+        del report.steps[steps:]
+        return self._run_build(inputs, replace(work, nocache=True, avoid=frozenset()), pins, secrets, report)
+
+    # One platform from a native script.
+
+    def _run_script(
+        self, inputs: BuildInputs, work: VariantWork, pins: Mapping[str, str], report: BuildReport
+    ) -> Completed:
+        real = shutil.which("buildah", path=self._path) or "buildah"
+        self._job.write("allowed", "".join(f"{image}\n" for image in pins.values()).encode())
+        self._job.directory("cids")
+        directory = self._job.directory("bin")
+        self._job.write("bin/buildah", guard(real, self._job.path), 0o700)
+        script = self._job.write("script", inputs.recipe, 0o700)
+        artifacts = self._job.directory("artifacts")
+        env = {
+            **inputs["args"],
+            **pins,
+            "IMAGE": self._job.image,
+            "ARTIFACTS": artifacts,
+            "PLATFORM": work.platform,
+            "PATH": f"{directory}:{self._path}",
+            "BUILDAH_FORMAT": inputs["format"],
+            **({"BUILDAH_ISOLATION": self._isolation} if self._isolation else {}),
+        }
+        done = self._logged(
+            [*interpreter(inputs.recipe), script],
+            inputs,
+            work,
+            report,
+            env=env,
+            cwd=inputs.path or self._job.directory("context"),
+        )
+        report.artifacts = {
+            os.path.relpath(path, artifacts): sha256_file(path) or ""
+            for path in sorted(glob.glob(os.path.join(artifacts, "**"), recursive=True))
+            if os.path.isfile(path)
+        }
+        return done
+
+    def _logged(
+        self,
+        command: Sequence[str],
+        inputs: BuildInputs,
+        work: VariantWork,
+        report: BuildReport,
+        env: Mapping[str, str],
+        cwd: str,
+        cached: Optional[list[str]] = None,
+    ) -> Completed:
+        """Run what builds, out of sight of credentials, its output in the log; raise when it fails.
+
+        :param cached: takes the ids of the images that came from the layer cache.
+        """
+        canaries = _canaries(inputs, self._job)
+        temporary = self._temporary_directory(inputs)
+        reader = StepReader()
+        lines: list[str] = []
+        with open(self._log_path, "a", encoding="utf-8", opener=_private) as log:
+
+            def on_line(line: str, now: float) -> None:
+                for canary in canaries:
+                    line = line.replace(canary, "********")
+                log.write(line + "\n")
+                log.flush()
+                lines.append(line)
+                del lines[:-2000]
+                reader.feed(line, now)
+                if line.startswith(_USING_CACHE) and cached is not None:
+                    cached.append(line[len(_USING_CACHE) :].strip())
+
+            done = self._buildah.confined(
+                command,
+                self._confinement(inputs, work, temporary),
+                script=self._job.write("confined", b""),
+                env={**env, "TMPDIR": temporary},
+                cwd=cwd,
+                on_line=on_line,
+            )
+        report.steps += [_step(step) for step in reader.steps()]
+        done = replace(done, stdout=b"", stderr="\n".join(last_lines(lines)))
+        if done.rc != 0:
+            raise self._failure(inputs, done, lines)
+        return done
+
+    def _temporary_directory(self, inputs: BuildInputs) -> str:
+        """Return where the build keeps its temporary files."""
+        if not inputs["ssh"]:
+            return self._job.directory("tmp")
+        # buildah makes the agent's socket there, and the path of a socket has 107 characters at most (unix(7)).
+        path = f"/tmp/rootless-buildah-{self._job.id}"
+        if not os.path.isdir(path):
+            os.mkdir(self._job.outside(path), 0o700)
+        return path
+
+    def _confinement(self, inputs: BuildInputs, work: VariantWork, temporary: str) -> Confinement:
+        """Return what this build gets to see of the host: the credentials' places only if it was told to use them."""
+        storage = inputs["storage"] or {}
+        needed = [
+            inputs.path,
+            temporary,
+            work.ignorefile,
+            inputs["cache_auth_file"],
+            inputs["registry_ca_dir"] if inputs["cache_auth_file"] else None,
+            *work.contexts.values(),
+            *(volume.partition(":")[0] for volume in inputs["volumes"]),
+            *(path for source in inputs["ssh"] for path in source.partition("=")[2].split(",")),
+            *(storage.get(name) for name in ("graphroot", "runroot")),
+            *(storage.get("additional_stores") or ()),
+            os.environ.get("SSH_AUTH_SOCK") if inputs["ssh"] else None,
+        ]
+        agent = os.environ.get("SSH_AUTH_SOCK", "")
+        return confine(
+            hide=self._hide if inputs["ssh"] else [*self._hide, agent],
+            needed=[path for path in needed if path and os.path.isabs(path)],
+            home=home(),
+            runtime=runtime_dir() or buildah_runtime_dir(),
+            state=os.path.dirname(os.path.dirname(self._job.path)),
+            job=self._job.path,
+            chroot=self._isolation == "chroot",
+            offline=inputs["network"] == "none",
+        )
+
+    def _failure(self, inputs: BuildInputs, done: Completed, lines: list[str]) -> BuildahError:
+        found = finding_for("\n".join(lines))
+        step = None if inputs.is_script else failing_step(lines)
+        what = "the native script" if inputs.is_script else f"the step {step}" if step else "the build"
+        how = f"was ended by signal {-done.rc}" if done.rc < 0 else f"ended with exit status {done.rc}"
+        last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
+        return CommandError(
+            f"{what} of {inputs.image} {how}",
+            done.argv,
+            done.rc,
+            "",
+            done.stderr,
+            cause=found.cause if found else last,
+            remedy=(found.remedy if found else f"Read the log: {self._log_path}"),
+            finding=found.id if found else "",
+        )
+
+    def _secret_file(self, secret: Secret) -> str:
+        """Put a secret where only the build finds it; it goes with the job."""
+        if secret.src is not None:
+            try:
+                with open(secret.src, "rb") as file:
+                    data = file.read()
+            except OSError as error:
+                raise InputError(
+                    f"secret {secret.id!r} cannot be read",
+                    f"{secret.src}: {error.strerror}",
+                    "Check the path and that the builder user may read it",
+                ) from error
+        elif secret.env is not None:
+            if secret.env not in os.environ:
+                raise InputError(
+                    f"secret {secret.id!r} has no value",
+                    f"the variable {secret.env} is not set for the task",
+                    "Let become hand it on (--preserve-env), or use src or value; environment: would show it to all",
+                )
+            data = os.environ[secret.env].encode("utf-8", "surrogateescape")
+        else:
+            data = (secret.value or "").encode()
+        self._job.directory("secrets")
+        return self._job.write(f"secrets/{secret.id}", data)
+
+
+def _canaries(inputs: BuildInputs, job: Job) -> list[str]:
+    """Return texts that must not reach the log: what RUN steps could print of their secrets."""
+    found = []
+    for secret in inputs.secrets:
+        path = os.path.join(job.path, "secrets", secret.id)
+        with open(path, encoding="utf-8", errors="replace") as file:
+            found += [line.strip() for line in file.read().splitlines() if len(line.strip()) >= 4]
+    return sorted(found, key=len, reverse=True)
+
+
+def _step(step: object) -> dict[str, object]:
+    return {name: getattr(step, name) for name in ("stage", "number", "total", "instruction", "seconds", "cached")}
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

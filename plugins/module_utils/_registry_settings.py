@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files by which containers tools know registries: registries.conf and the authfile. Pure.
+
+Sources: containers-registries.conf(5), containers-auth.json(5).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Iterable, Mapping
+
+Registry = Mapping[str, Any]
+
+
+def unite(*lists: Iterable[Registry]) -> list[dict[str, Any]]:
+    """Return one list, each registry once; a later entry adds to and replaces the settings of an earlier one."""
+    found: dict[str, dict[str, Any]] = {}
+    for entries in lists:
+        for entry in entries:
+            settings = {key: value for key, value in entry.items() if value is not None}
+            found.setdefault(str(entry["registry"]), {}).update(settings)
+    return list(found.values())
+
+
+def known(names: Iterable[str], variables: Mapping[str, Mapping[str, Any]], fact: str) -> list[dict[str, Any]]:
+    """Return what builders have to know about the registries of an inventory.
+
+    :param names: the hosts that run a registry.
+    :param variables: the variables of all hosts.
+    :param fact: the variable in which a registry host tells about itself; a host without it has no registry (yet).
+    """
+    found = []
+    for name in names:
+        told = variables.get(name, {}).get(fact)
+        if told:
+            authority = told["ca_cert"] or None
+            found.append({"registry": told["address"], "insecure": bool(told["insecure"]), "ca_cert": authority})
+    return unite(found)
+
+
+def registries_conf(registries: Iterable[Registry]) -> str:
+    """Return the drop-in for registries.conf.d: the registries that need more than the defaults."""
+    parts = []
+    for entry in registries:
+        if entry.get("insecure"):
+            # A JSON string is a TOML basic string.
+            parts.append(f"[[registry]]\nlocation = {json.dumps(entry['registry'])}\ninsecure = true\n")
+    return "\n".join(parts)
+
+
+def auth_json(registries: Iterable[Registry]) -> str:
+    """Return the authfile for the registries that have a user name; an empty string when there is none."""
+    logins = {}
+    for entry in registries:
+        if entry.get("username"):
+            pair = f"{entry['username']}:{entry.get('password') or ''}"
+            logins[str(entry["registry"])] = {"auth": base64.b64encode(pair.encode("utf-8")).decode("ascii")}
+    return json.dumps({"auths": logins}, indent=2, sort_keys=True) + "\n" if logins else ""

@@ -1,0 +1,292 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what a user asked for to the build key: digests of bases and contexts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional
+
+from ansible_collections.rootless.buildah.plugins.module_utils._bases import Base, BaseMissing, BaseResolver
+from ansible_collections.rootless.buildah.plugins.module_utils._containerfile import Containerfile, Needs, needs, parse
+from ansible_collections.rootless.buildah.plugins.module_utils._context import (
+    ContextDigest,
+    credential_files,
+    digest_context,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._executor import VariantWork
+from ansible_collections.rootless.buildah.plugins.module_utils._ignore import IgnoreFile, find_ignore_file
+from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
+from ansible_collections.rootless.buildah.plugins.module_utils._inputs import (
+    BuildInputs,
+    host_platform,
+    unpinned_with_push,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._key import Resolved, Variant, components, variant
+from ansible_collections.rootless.buildah.plugins.module_utils._plan import Reason
+
+_IMAGE_SCHEMES = ("docker-image://", "container-image://", "docker://")
+_URL_SCHEMES = ("http://", "https://", "git://", "git@", "ssh://")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """An image's inputs, resolved for each platform.
+
+    :param early_reasons: why the key is not final: a base that does not exist yet.
+    :param answers: what each base was found to be, by the name and the platform that were asked for.
+    """
+
+    variants: Mapping[str, Variant]
+    work: Mapping[str, VariantWork]
+    uncovered: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    early_reasons: tuple[Reason, ...] = ()
+    answers: Mapping[tuple[str, str], Base] = field(default_factory=dict)
+
+    @property
+    def base_images(self) -> dict[str, str]:
+        """Each base's digest by its name; of several platforms the last one's."""
+        return {base.name: base.identity for work in self.work.values() for base in work.bases.values()}
+
+
+@dataclass
+class ContextReader:
+    """Hashes directories, each one once for all images of a run."""
+
+    _seen: dict[tuple[Any, ...], ContextDigest] = field(default_factory=dict)
+
+    def copied(self, root: str, ignore: tuple[str, ...], sources: tuple[str, ...]) -> ContextDigest:
+        """Return the digest of what COPY and ADD can take from a context."""
+        return self._once(root, ignore, copies=sources)
+
+    def mounted(self, root: str, sources: tuple[str, ...]) -> ContextDigest:
+        """Return the digest of what RUN mounts from a context."""
+        return self._once(root, (), only=sources)
+
+    def named(self, root: str) -> ContextDigest:
+        """Return the digest of a named context; nothing is ignored there and owners count."""
+        return self._once(root, (), preserve=True)
+
+    def _once(self, root: str, ignore: tuple[str, ...], **how: Any) -> ContextDigest:
+        call = (root, ignore, *sorted(how.items()))
+        if call not in self._seen:
+            self._seen[call] = digest_context(root, ignore, **how)
+        return self._seen[call]
+
+
+def resolve(
+    inputs: BuildInputs,
+    bases: BaseResolver,
+    contexts: ContextReader,
+    *,
+    tolerate_missing_bases: bool = False,
+    pending: frozenset[str] = frozenset(),
+) -> Resolution:
+    """Resolve an image's inputs.
+
+    :param tolerate_missing_bases: in check mode a base that is nowhere may be one that this very play builds.
+    :param pending: names of bases that are known to be built before this image.
+    """
+    resolver = _Resolver(inputs, bases, contexts, tolerate_missing_bases, pending)
+    return resolver.script() if inputs.is_script else resolver.containerfile()
+
+
+class _Resolver:
+    def __init__(
+        self, inputs: BuildInputs, bases: BaseResolver, contexts: ContextReader, tolerate: bool, pending: frozenset[str]
+    ) -> None:
+        self._inputs = inputs
+        self._bases = bases
+        self._contexts = contexts
+        self._tolerate = tolerate
+        self._pending = pending
+        self._early: list[Reason] = []
+        self._answers: dict[tuple[str, str], Base] = {}
+
+    def script(self) -> Resolution:
+        inputs = self._inputs
+        unpinned_with_push(inputs, list(inputs.base_images.values()))
+        ignore = find_ignore_file(inputs.path, None) if inputs.path else IgnoreFile(None, ())
+        context = self._contexts.copied(inputs.path, ignore.patterns, ()) if inputs.path else None
+        variants, work = {}, {}
+        for platform in inputs.platforms:
+            found = {
+                word: base
+                for word, base in ((word, self._base(str(name), platform)) for word, name in inputs.base_images.items())
+                if base
+            }
+            # A script sees the variable, not the name behind it, so the variable is what is keyed.
+            resolved = Resolved(
+                bases={f"{word}={inputs.base_images[word]}": base.identity for word, base in found.items()},
+                context=context.digest if context else None,
+                files=context.files if context else {},
+                args=tuple(inputs["args"]),
+            )
+            variants[platform] = variant(components(inputs, platform, resolved), resolved.files)
+            work[platform] = VariantWork(platform, found)
+        return Resolution(variants, work, self._uncovered(()), self._warn(context), tuple(self._early), self._answers)
+
+    def containerfile(self) -> Resolution:
+        inputs = self._inputs
+        parsed = parse(inputs.recipe, inputs.containerfile or "Containerfile")
+        named = inputs["build_contexts"]
+        variants, work = {}, {}
+        uncovered: list[str] = []
+        context: Optional[ContextDigest] = None
+        ignore = find_ignore_file(inputs.path, inputs.containerfile) if inputs.path else IgnoreFile(None, ())
+        for platform in inputs.platforms:
+            need = needs(
+                parsed,
+                args=inputs["args"],
+                target=inputs["target"],
+                platform=platform,
+                build_platform=host_platform(),
+                named_contexts=tuple(named),
+                image_format=inputs["format"],
+            )
+            uncovered += need.uncovered
+            found = self._reachable_bases(need, platform)
+            digests, plain = self._named_contexts(need, platform, found)
+            uncovered += [
+                f"build context {name} at {value}" for name, value in plain.items() if value.startswith(_URL_SCHEMES)
+            ]
+            bound = None
+            if inputs.path is None and need.context_used:
+                raise InputError(
+                    "the Containerfile copies from a build context, but there is none",
+                    "path is not given",
+                    "Name the directory with path",
+                )
+            if inputs.path and need.copy_sources:
+                context = self._contexts.copied(inputs.path, ignore.patterns, need.copy_sources)
+            if inputs.path and need.bind_sources:
+                bound = self._contexts.mounted(inputs.path, need.bind_sources).digest
+            resolved = Resolved(
+                bases={
+                    f"{word}={base.name}" if word in named else base.name: base.identity for word, base in found.items()
+                },
+                context=context.digest if context else None,
+                files=context.files if context else {},
+                bind_sources=bound,
+                contexts=digests,
+                args=need.args,
+            )
+            variants[platform] = variant(components(inputs, platform, resolved), resolved.files)
+            work[platform] = VariantWork(
+                platform,
+                found,
+                plain,
+                ignore.path,
+                bool(need.cache_blind),
+                platform_unseen=platform != host_platform() and _may_begin_with_nothing(parsed),
+                base_name=need.target_base,
+            )
+        return Resolution(
+            variants,
+            work,
+            self._uncovered(uncovered),
+            self._warn(context),
+            tuple(dict.fromkeys(self._early)),
+            self._answers,
+        )
+
+    def _reachable_bases(self, need: Needs, platform: str) -> dict[str, Base]:
+        """Return each base under both the word as written and the expanded one, because buildah matches either."""
+        unpinned_with_push(self._inputs, [ImageName.parse(base.name) for base in need.bases])
+        found: dict[str, Base] = {}
+        for wanted in need.bases:
+            base = self._base(wanted.name, wanted.platform or platform)
+            if base is None:
+                continue
+            for word in (wanted.raw, wanted.name):
+                if word in found and found[word].identity != base.identity:
+                    raise InputError(
+                        f"{wanted.name} is used for two platforms in one Containerfile",
+                        "a name can be pinned to one digest only",
+                        "Give one of them another name with build_contexts",
+                    )
+                found[word] = base
+        return found
+
+    def _named_contexts(
+        self, need: Needs, platform: str, found: dict[str, Base]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return digests of the named contexts in use that are no images, and those that buildah gets as they are."""
+        digests, plain = {}, {}
+        for name in need.named_contexts:
+            value = self._inputs["build_contexts"][name]
+            scheme = next((scheme for scheme in _IMAGE_SCHEMES if value.startswith(scheme)), None)
+            if scheme:
+                base = self._base(value[len(scheme) :], platform)
+                if base:
+                    found[name] = base
+            elif value.startswith(_URL_SCHEMES):
+                digests[name] = plain[name] = value
+            else:
+                root = os.path.join(self._inputs.path or "/", value)
+                digests[name] = self._contexts.named(root).digest
+                plain[name] = root
+        return digests, plain
+
+    def _base(self, name: str, platform: str) -> Optional[Base]:
+        if str(ImageName.parse(name).tagged()) in self._pending:
+            self._early.append(Reason("base_will_change", name=name))
+            return None
+        try:
+            answer = self._bases.resolve(name, platform, self._inputs["pull"])
+        except BaseMissing:
+            if not self._tolerate:
+                raise
+            self._early.append(Reason("base_will_change", name=name))
+            return None
+        self._answers[name, platform] = answer
+        return answer
+
+    def _uncovered(self, found: object) -> tuple[str, ...]:
+        volumes = [f"volume {volume}" for volume in self._inputs["volumes"]]
+        return tuple(dict.fromkeys([*list(found), *volumes]))  # type: ignore[call-overload]
+
+    def _warn(self, context: Optional[ContextDigest]) -> tuple[str, ...]:
+        held = credential_files(context.files, self._inputs.path) if context else []
+        if not held:
+            return ()
+        named = ", ".join(held[:5]) + (" and more" if len(held) > 5 else "")
+        text = (
+            f"The build context holds what looks like credentials: {named}. Whatever is copied from it can be read by "
+            "whoever pulls the image; list such files in .containerignore."
+        )
+        return (text,)
+
+
+def _may_begin_with_nothing(parsed: Containerfile) -> bool:
+    """Return whether a stage has no base, as far as the file alone tells."""
+    words = [each.words[0] for each in parsed.instructions if each.name == "FROM" and each.words]
+    return any(word == "scratch" or "$" in word for word in words)
+
+
+def base_names(inputs: BuildInputs) -> set[str]:
+    """Return the full names of the bases that an image is built from, without asking anybody."""
+    if inputs.is_script:
+        return {str(name) for name in inputs.base_images.values()}
+    parsed = parse(inputs.recipe, inputs.containerfile or "Containerfile")
+    found = {
+        value[len(scheme) :]
+        for value in inputs["build_contexts"].values()
+        for scheme in _IMAGE_SCHEMES
+        if value.startswith(scheme)
+    }
+    for platform in inputs.platforms:
+        need = needs(
+            parsed,
+            args=inputs["args"],
+            target=inputs["target"],
+            platform=platform,
+            build_platform=host_platform(),
+            named_contexts=tuple(inputs["build_contexts"]),
+        )
+        found |= {base.name for base in need.bases}
+    return {str(ImageName.parse(name).tagged()) for name in found}

@@ -1,0 +1,296 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The door to the account tables: shadow's programs and the files that they own. Touches no member of ``module``."""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Callable
+
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, LockError
+from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
+    Change,
+    Host,
+    IdRange,
+    Limits,
+    Table,
+    subid_service,
+)
+
+SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+OWN_LOCK = "/run/rootless.buildah-subid.lock"
+_PACKAGES = "install its package (Debian: uidmap, Red Hat: shadow-utils-subid), or apply rootless.buildah.subid"
+_RANGE = re.compile(r"\d+: .+ (\d+) (\d+)")
+
+Runner = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def call(argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program with plain messages and without input; ``options`` go to :func:`subprocess.run`."""
+    return subprocess.run(
+        list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        encoding="utf-8", errors="surrogateescape", env={**os.environ, "LC_ALL": "C"}, **options)
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, also when PATH lacks the directories of the administrator."""
+    places = [os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+class Shadow:
+    """The account tables of this host.
+
+    :param run: how to call a program; tests replay recorded output here.
+    :param find: how to find a program.
+    """
+
+    def __init__(self, run: Runner = call, find: Callable[[str], str | None] = find_program) -> None:
+        self._run = run
+        self._find = find
+        self.created: list[str] = []
+
+    # -- observe
+
+    def account(self, name: str) -> pwd.struct_passwd | None:
+        """Return a user's account from whatever service knows it."""
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            return None
+
+    def service(self) -> str:
+        """Return which service of nsswitch.conf answers for subordinate ids."""
+        return subid_service(_read("/etc/nsswitch.conf"))
+
+    def observe(self, reserved: Iterable[IdRange] = ()) -> Host:
+        """Return the tables, the limits and every account that can be listed."""
+        return Host(
+            subuid=Table.parse(SUBUID, _read(SUBUID)),
+            subgid=Table.parse(SUBGID, _read(SUBGID)),
+            limits=Limits.parse(_read("/etc/login.defs")),
+            uids={account.pw_uid: account.pw_name for account in reversed(pwd.getpwall())},
+            gids={group.gr_gid: group.gr_name for group in reversed(grp.getgrall())},
+            reserved=tuple(reserved),
+        )
+
+    def has_getsubids(self) -> bool:
+        """Say whether the oracle is installed."""
+        return self._find("getsubids") is not None
+
+    def ranges(self, name: str, groups: bool = False) -> tuple[IdRange, ...]:
+        """Return what getsubids says that a user has.
+
+        :param name: the user.
+        :param groups: gids instead of uids.
+        :raises BuildahError: getsubids is missing.
+        """
+        argv = [self._program("getsubids"), *(["-g"] if groups else []), name]
+        found = self._run(argv)
+        # It ends with 1 and "Error fetching ranges" for a user without any, so its exit status says nothing more.
+        matches = (_RANGE.fullmatch(line) for line in found.stdout.splitlines())
+        return tuple(IdRange(int(match.group(1)), int(match.group(2))) for match in matches if match)
+
+    # -- write
+
+    def usermod(self, change: Change) -> list[str]:
+        """Return the call that makes a change.
+
+        :raises BuildahError: usermod is missing, or too old to know subordinate ids.
+        """
+        argv = [self._program("usermod")]
+        for option, ranges in (("--del-subuids", change.del_uids), ("--del-subgids", change.del_gids),
+                               ("--add-subuids", change.add_uids), ("--add-subgids", change.add_gids)):
+            for item in ranges:
+                argv += [option, f"{item.start}-{item.last}"]
+        return [*argv, change.name]
+
+    def check_usermod(self) -> None:
+        """Fail before any work when usermod cannot do it.
+
+        :raises BuildahError: usermod is missing, or too old to know subordinate ids.
+        """
+        argv = [self._program("usermod"), "--help"]
+        if "--add-subuids" not in self._run(argv).stdout:
+            raise BuildahError(
+                f"{argv[0]} does not know --add-subuids",
+                cause="it is older than shadow 4.2, or built without subordinate ids",
+                remedy="install shadow 4.2 or newer (Debian: passwd, Red Hat: shadow-utils, Alpine: shadow)")
+
+    def write(self, change: Change, deadline: float) -> list[str]:
+        """Make a change with usermod, which takes shadow's locks; wait while somebody else holds them.
+
+        :param change: the change.
+        :param deadline: until when to try, on the clock of :func:`time.monotonic`.
+        :return: the call.
+        :raises LockError: the lock was not to be had in time.
+        :raises CommandError: usermod refused.
+        """
+        argv = self.usermod(change)
+        if change.add_uids or change.add_gids:
+            self._create_missing()
+        while True:
+            done = self._run(argv)
+            if done.returncode == 0:
+                return argv
+            if "cannot lock" not in done.stderr:
+                raise CommandError(f"usermod could not change the ranges of {change.name}", argv, done.returncode,
+                                   done.stdout, done.stderr, cause=" ".join(done.stderr.split()))
+            if time.monotonic() > deadline:
+                stale = re.search(r"existing lock file (\S+)", done.stderr)
+                raise LockError(
+                    "Another program has been changing the accounts for longer than lock_timeout allows",
+                    cause=" ".join(done.stderr.split()),
+                    remedy=f"remove {stale.group(1)} if no program that changes accounts is running" if stale
+                    else "find out which program holds /etc/.pwd.lock, or wait longer")
+            time.sleep(0.2)
+
+    def _create_missing(self) -> None:
+        # usermod refuses to work on a table that does not exist.
+        for path in (SUBUID, SUBGID):
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+                os.chmod(path, 0o644)  # whatever the umask: every user's newuidmap and buildah read it
+                self.created.append(path)
+            except FileExistsError:
+                pass
+
+    @contextmanager
+    def alone(self, deadline: float) -> Iterator[None]:
+        """Keep other runs of this module out, from looking to having looked again.
+
+        Shadow's own lock cannot be held meanwhile: usermod, which has to take it, would wait for us.
+
+        :raises LockError: another run holds it beyond the deadline.
+        """
+        with open(OWN_LOCK, "w", encoding="utf-8") as handle:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise LockError(
+                            "Another run of rootless.buildah.subid has not finished within lock_timeout",
+                            remedy=f"look for the process that has {OWN_LOCK} open, or wait longer") from None
+                    time.sleep(0.1)
+            yield
+
+    # -- ask the kernel
+
+    def probe(self, account: pwd.struct_passwd, uids: Sequence[IdRange], gids: Sequence[IdRange]) -> None:
+        """Make a user namespace as the user and have newuidmap and newgidmap map every range there.
+
+        :raises BuildahError: it does not work, with what stands in the way.
+        """
+        identity: dict[str, Any] = {}
+        if os.geteuid() != account.pw_uid:
+            identity = {"user": account.pw_uid, "group": account.pw_gid,
+                        "extra_groups": os.getgrouplist(account.pw_name, account.pw_gid)}
+        argv = [self._program("unshare"), "--user", self._program("cat")]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
+                              env={**os.environ, "LC_ALL": "C"}, **identity) as inside:
+            try:
+                self._await_namespace(argv, inside, account)
+                for program, own_id, ranges, shown in (("newuidmap", account.pw_uid, uids, "uid_map"),
+                                                       ("newgidmap", account.pw_gid, gids, "gid_map")):
+                    self._map(program, inside.pid, own_id, ranges, shown, account.pw_name, identity)
+            finally:
+                inside.kill()
+
+    def _await_namespace(self, argv: Sequence[str], inside: subprocess.Popen[bytes],
+                         account: pwd.struct_passwd) -> None:
+        own = os.readlink("/proc/self/ns/user")
+        for _attempt in range(1000):
+            if inside.poll() is not None:
+                stderr = inside.stderr.read().decode("utf-8", "replace") if inside.stderr else ""
+                raise CommandError(f"{account.pw_name} cannot make a user namespace", argv, inside.returncode, "",
+                                   stderr, cause=" ".join(stderr.split()),
+                                   remedy="apply the role rootless.buildah.userns")
+            try:
+                if os.readlink(f"/proc/{inside.pid}/ns/user") != own:
+                    return
+            except OSError:
+                pass  # between fork and exec the process cannot be looked at
+            time.sleep(0.005)
+        raise BuildahError(f"{account.pw_name} did not get a user namespace within 5 seconds")
+
+    def _map(self, program: str, pid: int, own_id: int, ranges: Sequence[IdRange], shown: str, name: str,
+             identity: dict[str, Any]) -> None:
+        wanted = [(0, own_id, 1)]
+        for item in sorted(ranges):
+            wanted.append((wanted[-1][0] + wanted[-1][2], item.start, item.count))
+        argv = [self._program(program), str(pid), *(str(number) for line in wanted for number in line)]
+        done = self._run(argv, cwd="/", **identity)
+        if done.returncode != 0:
+            raise CommandError(f"{program} cannot map the ranges of {name}", argv, done.returncode, done.stdout,
+                               done.stderr, cause=" ".join(done.stderr.split()),
+                               remedy=f"check that {argv[0]} has its setuid bit or file capabilities, and that no two "
+                                      "ranges of the user overlap")
+        seen = read_mapping(pid, shown)
+        if seen != wanted:
+            raise BuildahError(f"The kernel shows another mapping for {name} than {program} was asked for",
+                               cause=f"{shown} is {seen}, wanted {wanted}")
+
+    def pause_process(self, account: pwd.struct_passwd) -> int | None:
+        """Return the process that keeps podman's user namespace of this user alive, if there is one."""
+        uid = account.pw_uid
+        for directory in (f"/run/user/{uid}", f"/tmp/podman-run-{uid}", f"/tmp/run-{uid}"):
+            try:
+                with open(f"{directory}/libpod/tmp/pause.pid", encoding="ascii") as handle:
+                    pid = int(handle.read())
+                if os.stat(f"/proc/{pid}").st_uid == uid:
+                    return pid
+            except (OSError, ValueError):
+                continue
+        return None
+
+    def has_store(self, account: pwd.struct_passwd) -> bool:
+        """Say whether the user has an image store at the usual place; yes when that cannot be seen."""
+        try:
+            os.stat(os.path.join(account.pw_dir, ".local/share/containers/storage"))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    def _program(self, name: str) -> str:
+        path = self._find(name)
+        if path is None:
+            remedy = {
+                "usermod": "install it (Debian: passwd, Red Hat: shadow-utils, Alpine: shadow)",
+                "unshare": "install util-linux",
+            }
+            raise BuildahError(f"{name} is not installed", remedy=remedy.get(name, _PACKAGES))
+        return path
+
+
+def read_mapping(pid: int, name: str) -> list[tuple[int, int, int]]:
+    """Return a mapping of a process: first id inside, first id outside, count.
+
+    :param pid: the process.
+    :param name: ``uid_map`` or ``gid_map``.
+    :raises OSError: the process is gone.
+    """
+    with open(f"/proc/{pid}/{name}", encoding="ascii") as handle:
+        return [(int(inside), int(outside), int(count)) for inside, outside, count in (line.split() for line in handle)]
+
+
+def _read(path: str) -> str:
+    # Nobody promises that these files are UTF-8, and universal newlines would hide a carriage return.
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,603 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who gets which subordinate ids. Pure: touches neither Ansible nor processes nor files.
+
+Rules that are not our own come from subuid(5), login.defs(5), getsubids(1) and user_namespaces(7), from what shadow
+4.13 does with odd lines (measured), and from containers/storage, which sorts a user's ranges by their first id before
+it numbers the ids of a container.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
+
+MAX_ID = 2**32 - 2  # (uid_t) -1 means "no id" to the kernel
+HOST_IDS = 65536  # accounts, the distributions' system ranges, nobody and systemd's dynamic users live below
+KUBELET_USER = "kubelet"
+
+
+@dataclass(frozen=True, order=True)
+class IdRange:
+    """``count`` ids from ``start`` on."""
+
+    start: int
+    count: int
+
+    @property
+    def last(self) -> int:
+        """The highest id of the range."""
+        return self.start + self.count - 1
+
+    def overlaps(self, other: IdRange) -> bool:
+        """Say whether any id is in both ranges."""
+        return self.start <= other.last and other.start <= self.last
+
+    def __str__(self) -> str:
+        return f"{self.start}:{self.count}"
+
+
+KUBELET_RANGE = IdRange(2147483648, 7208960)  # what a kubelet without a line of its own in /etc/subuid uses
+
+
+class Spans:
+    """A set of ids, kept as sorted spans that neither touch nor overlap."""
+
+    def __init__(self, ranges: Iterable[IdRange] = ()) -> None:
+        self._spans: list[tuple[int, int]] = []
+        for first, last in sorted((item.start, item.last) for item in ranges if item.count > 0):
+            if self._spans and first <= self._spans[-1][1] + 1:
+                self._spans[-1] = (self._spans[-1][0], max(last, self._spans[-1][1]))
+            else:
+                self._spans.append((first, last))
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for first, last in self._spans)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spans) and self._spans == other._spans
+
+    def missing(self, wanted: IdRange) -> tuple[IdRange, ...]:
+        """Return the parts of a range that are not in the set, lowest first."""
+        parts = []
+        start = wanted.start
+        for first, last in self._spans:
+            if first > wanted.last:
+                break
+            if first > start:
+                parts.append(IdRange(start, first - start))
+            start = max(start, last + 1)
+        if start <= wanted.last:
+            parts.append(IdRange(start, wanted.last - start + 1))
+        return tuple(parts)
+
+    def first_gap(self, count: int, low: int, high: int) -> int | None:
+        """Return the lowest id from which ``count`` ids are free and within ``low`` and ``high``, both inclusive."""
+        start = low
+        for first, last in self._spans:
+            if last < start:
+                continue
+            if first - start >= count:
+                break
+            start = last + 1
+        return start if start + count - 1 <= high else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# /etc/subuid and /etc/subgid
+
+BLANK, COMMENT, RANGE, ODD, MALFORMED = "blank", "comment", "range", "odd", "malformed"
+_PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_C_NUMBER = re.compile(r"\s*\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table, kept word for word.
+
+    :param number: its place, from 1.
+    :param text: the line without its line feed; a carriage return stays.
+    :param kind: ``range`` in the form that every reader accepts; ``odd`` where shadow reads a range and others may not;
+        ``malformed`` where shadow reads nothing; ``comment``; ``blank``.
+    :param owner: the name or number before the first colon.
+    :param granted: the range that shadow reads.
+    :param taken: every range that some reader might see; no new range may touch them.
+    :param why: what is wrong with an odd or malformed line.
+    """
+
+    number: int
+    text: str
+    kind: str
+    owner: str = ""
+    granted: IdRange | None = None
+    taken: tuple[IdRange, ...] = ()
+    why: str = ""
+
+
+def _c_number(text: str) -> int | None:
+    # shadow calls strtoul() with base 0: 0x10 and 010 are 16 and 8.
+    match = _C_NUMBER.fullmatch(text)
+    if match is None:
+        return None
+    digits = match.group(1)
+    if digits[:2] in ("0x", "0X"):
+        return int(digits, 16)
+    return int(digits, 8 if digits.startswith("0") else 10)
+
+
+def _readings(start: str, count: str) -> list[IdRange]:
+    """Return what different programs make of the two numbers; shadow's own reading first, when it has one."""
+    found = []
+    for first, length in (
+        (_c_number(start), _c_number(count)),
+        (int(start) if start.strip().isdecimal() else None, int(count) if count.strip().isdecimal() else None),
+    ):
+        if first is None or length is None or length == 0 or first > MAX_ID:
+            continue
+        reading = IdRange(first, min(length, MAX_ID - first + 1))
+        if reading not in found:
+            found.append(reading)
+    return found
+
+
+def parse_line(number: int, text: str) -> Line:
+    """Read one line of ``/etc/subuid`` or ``/etc/subgid``; never fails.
+
+    :param number: its place, from 1.
+    :param text: the line without its line feed.
+    """
+    bare = text.strip()
+    if not bare:
+        return Line(number, text, BLANK)
+    fields = text.split(":")
+    readings = _readings(fields[1], fields[2]) if len(fields) >= 3 else []
+    if bare.startswith("#"):
+        # A range that was commented out may still own files, and shadow itself reads "# name" as an owner.
+        return Line(number, text, COMMENT, taken=tuple(readings))
+
+    def malformed(why: str) -> Line:
+        return Line(number, text, MALFORMED, owner=fields[0].strip(), taken=tuple(readings), why=why)
+
+    if len(fields) < 3:
+        return malformed("it has fewer than three fields")
+    if text[0] in "+-":
+        return malformed("entries of NIS are not supported")
+    if not fields[0]:
+        return malformed("it names no owner")
+    first, length = _c_number(fields[1]), _c_number(fields[2])
+    if first is None or length is None:
+        if text.endswith("\r"):
+            return malformed("it ends with a carriage return")
+        return malformed("first id and count must be numbers")
+    if length == 0:
+        return malformed("its count is 0")
+    if first + length - 1 > MAX_ID:
+        return malformed("it ends beyond the highest id")
+    granted = IdRange(first, length)
+    plain = _PLAIN_NUMBER.fullmatch(fields[1]) and _PLAIN_NUMBER.fullmatch(fields[2])
+    if len(fields) > 3:
+        why = "it has more than three fields"
+    elif not plain:
+        why = "its numbers are not plain decimal ones"
+    elif fields[0] != fields[0].strip():
+        why = "there are spaces around its owner"
+    else:
+        return Line(number, text, RANGE, fields[0], granted, (granted,))
+    return Line(number, text, ODD, fields[0], granted, tuple(readings), why)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The content of ``/etc/subuid`` or ``/etc/subgid``.
+
+    :param path: the file.
+    :param text: what it holds; bytes that are no UTF-8 as surrogates.
+    :param lines: the same, line by line.
+    """
+
+    path: str
+    text: str
+    lines: tuple[Line, ...] = field(repr=False)
+
+    @classmethod
+    def parse(cls, path: str, text: str) -> Table:
+        """Read a table; every line is kept."""
+        texts = text.split("\n")
+        if texts[-1] == "":
+            texts.pop()
+        return cls(path, text, tuple(parse_line(number, line) for number, line in enumerate(texts, 1)))
+
+    def granted_to(self, *owners: str) -> tuple[IdRange, ...]:
+        """Return the ranges that stand under one of these owners, in the file's order."""
+        return tuple(line.granted for line in self.lines if line.granted is not None and line.owner in owners)
+
+    def taken(self) -> Iterable[IdRange]:
+        """Return every range that any reader might see in the table, whoever owns it."""
+        return (item for line in self.lines for item in line.taken)
+
+    def after(self, owner: str, added: Iterable[IdRange], removed: Iterable[IdRange]) -> Table:
+        """Return the table as usermod leaves it: lines of the owner gone, new ones at the end, all others untouched."""
+        gone = set(removed)
+        text = "".join(
+            line.text + "\n" for line in self.lines if not (line.owner == owner and line.granted in gone)
+        )
+        new = "".join(f"{owner}:{item}\n" for item in added)
+        if text + new == self.text + "\n":
+            return self  # only the last line feed is missing: nobody would write the file for that
+        return Table.parse(self.path, text + new)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# login.defs and nsswitch.conf
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ``/etc/login.defs`` says, in ids; the defaults are those of login.defs(5).
+
+    :param sub_uids: first and last subordinate uid that may be given out.
+    :param sub_gids: the same for gids.
+    :param uids: first and last uid of people's accounts.
+    :param gids: the same for gids.
+    """
+
+    sub_uids: tuple[int, int] = (100000, 600100000)
+    sub_gids: tuple[int, int] = (100000, 600100000)
+    uids: tuple[int, int] = (1000, 60000)
+    gids: tuple[int, int] = (1000, 60000)
+
+    @classmethod
+    def parse(cls, text: str) -> Limits:
+        """Read ``/etc/login.defs``; what is missing or no number keeps its default, as shadow does it."""
+        values: dict[str, int] = {}
+        for line in text.splitlines():
+            words = line.split()
+            if len(words) >= 2 and not words[0].startswith("#"):
+                value = _c_number(words[1].strip('"'))
+                if value is not None:
+                    values[words[0]] = value
+        usual = cls()
+
+        def pair(name: str, default: tuple[int, int]) -> tuple[int, int]:
+            return values.get(f"{name}_MIN", default[0]), values.get(f"{name}_MAX", default[1])
+
+        return cls(pair("SUB_UID", usual.sub_uids), pair("SUB_GID", usual.sub_gids),
+                   pair("UID", usual.uids), pair("GID", usual.gids))
+
+
+def subid_service(nsswitch: str) -> str:
+    """Return the service that answers for subordinate ids, ``files`` when nothing else is set.
+
+    :param nsswitch: the text of ``/etc/nsswitch.conf``. Of its ``subid`` line only the first service counts.
+    """
+    for line in nsswitch.splitlines():
+        name, colon, rest = line.split("#", 1)[0].partition(":")
+        if colon and name.strip().lower() == "subid":
+            words = rest.split()
+            return words[0] if words else "files"
+    return "files"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The host, the wishes and the plan
+
+
+@dataclass(frozen=True)
+class Host:
+    """What was seen on a host.
+
+    :param subuid: ``/etc/subuid``.
+    :param subgid: ``/etc/subgid``.
+    :param limits: ``/etc/login.defs``.
+    :param uids: the name of every account that can be listed, by uid.
+    :param gids: the name of every group that can be listed, by gid.
+    :param reserved: ranges that the user wants left alone.
+    """
+
+    subuid: Table
+    subgid: Table
+    limits: Limits = Limits()
+    uids: Mapping[int, str] = field(default_factory=dict)
+    gids: Mapping[int, str] = field(default_factory=dict)
+    reserved: tuple[IdRange, ...] = ()
+
+    def obstacles(self, besides: Sequence[str] = ()) -> Iterable[tuple[IdRange, str]]:
+        """Return every range that a new one must not touch, and what it is.
+
+        :param besides: owners whose own lines are no obstacle. The kubelet may also have what is reserved for it.
+        """
+        yield IdRange(0, HOST_IDS), "the host's own ids"
+        for low, high in (self.limits.uids, self.limits.gids):
+            yield IdRange(low, max(0, high - low + 1)), "set aside for accounts in /etc/login.defs"
+        if KUBELET_USER not in besides:
+            yield KUBELET_RANGE, "reserved for the kubelet's pods"
+        for item in self.reserved:
+            yield item, "reserved by the caller"
+        for table in (self.subuid, self.subgid):
+            for line in table.lines:
+                if not (line.granted and line.owner in besides):
+                    for item in line.taken:
+                        yield item, f"taken by line {line.number} of {table.path}"
+        for accounts, what in ((self.uids, "uid of"), (self.gids, "gid of the group")):
+            for number, name in accounts.items():
+                yield IdRange(number, 1), f"the {what} {name}"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted for one user.
+
+    :param name: the user.
+    :param present: whether to have ranges at all.
+    :param count: how many ids at least, uids and gids each.
+    :param start: the first id of the range, when it may not be chosen freely.
+    """
+
+    name: str
+    present: bool = True
+    count: int = 65536
+    start: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What to write for one user; ranges are either added or removed, never both."""
+
+    name: str
+    add_uids: tuple[IdRange, ...] = ()
+    add_gids: tuple[IdRange, ...] = ()
+    del_uids: tuple[IdRange, ...] = ()
+    del_gids: tuple[IdRange, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add_uids or self.add_gids or self.del_uids or self.del_gids)
+
+    def undo_additions(self) -> Change:
+        """Return the change that takes the added ranges away again."""
+        return Change(self.name, del_uids=self.add_uids, del_gids=self.add_gids)
+
+
+def owners(name: str, uid: int | None) -> tuple[str, ...]:
+    """Return under which owners a user's ranges may stand: subuid(5) allows the name and the uid."""
+    return (name,) if uid is None else (name, str(uid))
+
+
+def check_wishes(wishes: Sequence[Wish]) -> None:
+    """Refuse wishes that no host could fulfil.
+
+    :raises InputError: a user is named twice, or a number is out of bounds.
+    """
+    seen = set()
+    for wish in wishes:
+        if not wish.name or ":" in wish.name or "\n" in wish.name or wish.name.startswith(("-", "+", "#")):
+            raise InputError(f"{wish.name!r} is no user name")
+        if wish.name in seen:
+            raise InputError(f"The user {wish.name} is named twice", remedy="name each user once")
+        seen.add(wish.name)
+        if wish.present and not 1 <= wish.count <= MAX_ID:
+            raise InputError(f"A count of {wish.count} ids for {wish.name} is out of bounds",
+                             remedy="ask for at least 1; an image of a distribution wants 65536")
+        if wish.present and wish.start is not None and not HOST_IDS <= wish.start <= MAX_ID - wish.count + 1:
+            raise InputError(f"The range {wish.start}:{wish.count} for {wish.name} is out of bounds",
+                             cause=f"ids below {HOST_IDS} belong to the host and {MAX_ID} is the highest",
+                             remedy="choose another start, or none")
+
+
+def plan(host: Host, wishes: Sequence[Wish], uids: Mapping[str, int]) -> list[Change]:
+    """Decide what to write for each wish, in their order.
+
+    :param host: what was seen.
+    :param wishes: what is wanted, checked by :func:`check_wishes`.
+    :param uids: the uid of every wished user that exists; a user that is missing gets ranges planned as any other.
+    :raises InputError: a wish cannot be fulfilled; nothing of the plan may be executed then.
+    """
+    changes = []
+    for wish in wishes:
+        change = _plan_one(host, wish, uids.get(wish.name))
+        if change:
+            host = after(host, change)  # the next user must not get the same ids
+        changes.append(change)
+    return changes
+
+
+def after(host: Host, change: Change) -> Host:
+    """Return the host as it will be once a change is made."""
+    return replace(
+        host,
+        subuid=host.subuid.after(change.name, change.add_uids, change.del_uids),
+        subgid=host.subgid.after(change.name, change.add_gids, change.del_gids),
+    )
+
+
+def _plan_one(host: Host, wish: Wish, uid: int | None) -> Change:
+    names = owners(wish.name, uid)
+    if not wish.present:
+        return _plan_removal(host, wish.name, uid)
+    if wish.start is not None:
+        return _plan_fixed(host, wish, wish.start, names)
+    has_uids, has_gids = host.subuid.granted_to(*names), host.subgid.granted_to(*names)
+    need_uids, need_gids = wish.count - len(Spans(has_uids)), wish.count - len(Spans(has_gids))
+    if need_uids <= 0 and need_gids <= 0:
+        return Change(wish.name)
+    add_uids, add_gids = _allocate(host, wish, need_uids, need_gids, _above(has_uids), _above(has_gids))
+    return Change(wish.name, add_uids, add_gids)
+
+
+def _above(ranges: Iterable[IdRange]) -> int:
+    # A range below an existing one would shift the ids of every image that the user has stored: containers/storage
+    # numbers the ids of a container in the order of the ranges' first ids.
+    return max((item.last + 1 for item in ranges), default=0)
+
+
+def _allocate(host: Host, wish: Wish, need_uids: int, need_gids: int,
+              low_uid: int, low_gid: int) -> tuple[tuple[IdRange, ...], tuple[IdRange, ...]]:
+    taken = [item for item, what in host.obstacles()]
+    sub_uids, sub_gids = host.limits.sub_uids, host.limits.sub_gids
+    if need_uids > 0 and need_gids > 0:
+        low = max(low_uid, low_gid, sub_uids[0], sub_gids[0])
+        start = Spans(taken).first_gap(max(need_uids, need_gids), low, min(sub_uids[1], sub_gids[1], MAX_ID))
+        if start is not None:
+            return (IdRange(start, need_uids),), (IdRange(start, need_gids),)
+    new_uids = _gap(wish, taken, need_uids, low_uid, sub_uids, "SUB_UID_MAX")
+    new_gids = _gap(wish, [*taken, *new_uids], need_gids, low_gid, sub_gids, "SUB_GID_MAX")
+    return new_uids, new_gids
+
+
+def _gap(wish: Wish, taken: Iterable[IdRange], need: int, low: int, limits: tuple[int, int],
+         setting: str) -> tuple[IdRange, ...]:
+    if need <= 0:
+        return ()
+    start = Spans(taken).first_gap(need, max(low, limits[0]), min(limits[1], MAX_ID))
+    if start is None:
+        above = f" above the user's own ranges, which end at {low - 1}," if low > limits[0] else ""
+        raise InputError(
+            f"There is no room for {need} more ids for {wish.name}",
+            cause=f"no gap of that length is free{above} up to {setting} {limits[1]}",
+            remedy=f"raise {setting} in /etc/login.defs, ask for fewer ids, or give the range's start yourself",
+        )
+    return (IdRange(start, need),)
+
+
+def _plan_fixed(host: Host, wish: Wish, start: int, names: Sequence[str]) -> Change:
+    wanted = IdRange(start, wish.count)
+    new = []
+    for table in (host.subuid, host.subgid):
+        has = table.granted_to(*names)
+        parts = Spans(has).missing(wanted)
+        if any(part.start < _above(has) for part in parts):
+            raise InputError(
+                f"The range {wanted} cannot be given to {wish.name}",
+                cause=f"the user has ids up to {_above(has) - 1} in {table.path}, and new ones below would shift the "
+                      "ids of every image in the user's stores",
+                remedy="choose a higher start, or take the user's ranges away first (state: absent) and reset the "
+                       "stores",
+            )
+        for part in parts:
+            for item, what in host.obstacles(besides=names):
+                if item.count and item.overlaps(part):
+                    raise InputError(f"The range {wanted} cannot be given to {wish.name}",
+                                     cause=f"it overlaps {item}, which is {what}",
+                                     remedy="choose another start, or none to have a free range chosen")
+        new.append(parts)
+    return Change(wish.name, new[0], new[1])
+
+
+def _plan_removal(host: Host, name: str, uid: int | None) -> Change:
+    for table in (host.subuid, host.subgid):
+        for line in table.lines:
+            if line.granted is None or line.owner not in owners(name, uid):
+                continue
+            if line.owner != name:
+                raise InputError(
+                    f"The range {line.granted} of {name} cannot be removed",
+                    cause=f"line {line.number} of {table.path} names its owner by uid, and usermod removes only what "
+                          "stands under the name",
+                    remedy=f"delete the line '{line.text}' from {table.path} by hand",
+                )
+            if uid is None:
+                raise InputError(
+                    f"The range {line.granted} of {name} cannot be removed",
+                    cause=f"there is no account {name}, and usermod changes only accounts that exist",
+                    remedy=f"delete the line '{line.text}' from {table.path} by hand",
+                )
+    return Change(name, del_uids=_each_once(host.subuid.granted_to(name)),
+                  del_gids=_each_once(host.subgid.granted_to(name)))
+
+
+def _each_once(ranges: Iterable[IdRange]) -> tuple[IdRange, ...]:
+    return tuple(dict.fromkeys(ranges))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is wrong with a host, and what came in between
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the tables that was found and left alone.
+
+    :param kind: ``malformed``, ``odd``, ``overlap``, ``duplicate`` or ``covers_account``.
+    :param path: the file.
+    :param line: the line's number, from 1.
+    :param owners: whom it concerns.
+    :param message: one sentence.
+    """
+
+    kind: str
+    path: str
+    line: int
+    owners: tuple[str, ...]
+    message: str
+
+
+def find_problems(host: Host) -> list[Problem]:
+    """Return what is wrong in both tables, in their order."""
+    found: list[Problem] = []
+    for table, accounts, what in ((host.subuid, host.uids, "uid"), (host.subgid, host.gids, "gid")):
+        problems = [
+            Problem(line.kind, table.path, line.number, (line.owner,),
+                    f"Line {line.number} of {table.path} is not understood by every program: {line.why}"
+                    if line.kind == ODD else f"Line {line.number} of {table.path} is ignored by shadow: {line.why}")
+            for line in table.lines if line.kind in (ODD, MALFORMED)
+        ]
+        problems += _overlaps(table, host.uids)
+        numbers = sorted(accounts)
+        for line in table.lines:
+            if line.granted is not None:
+                position = bisect.bisect_left(numbers, line.granted.start)
+                if position < len(numbers) and numbers[position] <= line.granted.last:
+                    number = numbers[position]
+                    problems.append(Problem(
+                        "covers_account", table.path, line.number, (_person(line.owner, host.uids), accounts[number]),
+                        f"Line {line.number} of {table.path} covers the {what} {number} of {accounts[number]}"))
+        found += sorted(problems, key=lambda problem: problem.line)
+    return found
+
+
+def _person(owner: str, uids: Mapping[int, str]) -> str:
+    return uids.get(int(owner), owner) if owner.isdecimal() else owner
+
+
+def _overlaps(table: Table, uids: Mapping[int, str]) -> Iterable[Problem]:
+    granted = [(line.granted, line) for line in table.lines if line.granted]
+    furthest: tuple[IdRange, Line] | None = None
+    for ids, line in sorted(granted, key=lambda one: (one[0], one[1].number)):
+        if furthest is not None and ids.start <= furthest[0].last:
+            other = furthest[1]
+            owners = (_person(other.owner, uids), _person(line.owner, uids))
+            kind = "duplicate" if owners[0] == owners[1] else "overlap"
+            yield Problem(kind, table.path, line.number, owners,
+                          f"Line {line.number} of {table.path} ({line.text}) overlaps line {other.number} "
+                          f"({other.text})")
+        if furthest is None or ids.last > furthest[0].last:
+            furthest = (ids, line)
+
+
+def clashes(host: Host, change: Change, uid: int | None = None) -> list[str]:
+    """Say what the ranges that were just added have in common with others that came at the same time.
+
+    :param host: what was seen after the change.
+    :param change: the change.
+    :param uid: the user's uid.
+    :return: one sentence for each clash, none when all is well.
+    """
+    new = _each_once(change.add_uids + change.add_gids)
+    return [f"{mine} overlaps {item}, which is {what}"
+            for item, what in host.obstacles(besides=owners(change.name, uid)) if item.count
+            for mine in new if mine.overlaps(item)]
+
+
+def mapping_is_stale(outside: Iterable[IdRange], own_id: int, ranges: Iterable[IdRange]) -> bool:
+    """Say whether a user namespace was made with other ranges than the user has now.
+
+    :param outside: the host's ids that the namespace maps, from ``/proc/PID/uid_map``.
+    :param own_id: the user's own id, which every rootless namespace maps besides.
+    :param ranges: the user's ranges.
+    """
+    own = IdRange(own_id, 1)
+    return Spans([*outside, own]) != Spans([*ranges, own])
