@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What observations on a host decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import (
+    choose_isolation,
+    choose_runtime,
+    explain,
+    fuse_plan,
+    helper_kind,
+    mapped_ids,
+)
+
+# Printed by buildah 1.28.2 with crun 1.8.1 on a machine with a hybrid cgroup hierarchy.
+HYBRID = (
+    "error running container: from /usr/bin/crun creating container for [/usr/bin/true]: cgroups in hybrid mode not "
+    "supported, drop all controllers from cgroupv2\n: exit status 1\n"
+    'Error: building at STEP "RUN /usr/bin/true": while running runtime: exit status 1\n'
+)
+# Printed by buildah 1.28.2 where users may not open /dev/net/tun.
+NO_TUN = (
+    "error running container: did not get container start message from parent: EOF\n"
+    'Error: building at STEP "RUN true": failed to read from slirp4netns sync pipe: EOF\n'
+)
+
+
+class TestIsolation:
+    def test_a_run_step_that_worked_decides_for_oci(self) -> None:
+        assert choose_isolation("auto", {"rc": 0, "stderr": ""})["isolation"] == "oci"
+
+    def test_a_run_step_that_failed_decides_for_chroot_and_says_why(self) -> None:
+        choice = choose_isolation("auto", {"rc": 1, "stderr": HYBRID})
+        assert choice["isolation"] == "chroot"
+        assert "cgroup_hybrid" in choice["reason"]
+
+    @pytest.mark.parametrize("trial", [None, {}, {"skipped": True}])
+    def test_without_a_trial_buildahs_own_default_is_assumed(self, trial: dict[str, Any] | None) -> None:
+        assert choose_isolation("auto", trial) == {"isolation": "oci", "reason": "not tried yet"}
+
+    @pytest.mark.parametrize("requested", ["oci", "chroot"])
+    def test_a_wish_is_not_tried(self, requested: str) -> None:
+        assert choose_isolation(requested, {"rc": 1, "stderr": HYBRID})["isolation"] == requested
+
+
+class TestRuntime:
+    @pytest.mark.parametrize("requested, trial, default", [
+        ("auto", {"rc": 0, "stderr": ""}, True),
+        ("auto", {"rc": 1, "stderr": HYBRID}, False),
+        ("auto", {}, True),
+        ("always", {"rc": 1, "stderr": HYBRID}, True),
+        ("never", {"rc": 0, "stderr": ""}, False),
+    ])
+    def test_the_trial_decides_unless_asked(self, requested: str, trial: dict[str, Any], default: bool) -> None:
+        assert choose_runtime(requested, trial)["default"] is default
+
+
+class TestExplain:
+    @pytest.mark.parametrize("message, words", [
+        (HYBRID, "hybrid"),
+        (NO_TUN, "/dev/net/tun"),
+        ("one\n  two  \n\n", "two"),
+        ("", "without a message"),
+    ])
+    def test_a_known_cause_or_the_last_line(self, message: str, words: str) -> None:
+        assert words in explain(message)
+        assert "\n" not in explain(message)
+
+
+def seen(**changes: Any) -> dict[str, Any]:
+    return {"native_overlay": False, "known": True, "builtin": True, "module": False, "device_mode": "666", **changes}
+
+
+class TestFuse:
+    def test_native_overlay_needs_nothing(self) -> None:
+        plan = fuse_plan("auto", **seen(native_overlay=True, known=False, builtin=False, device_mode=""))
+        assert (plan["needed"], plan["load"], plan["boot"], plan["open_device"], plan["problem"]) == (
+            False, False, False, False, "")
+
+    def test_always_asks_for_it_anyway(self) -> None:
+        assert fuse_plan("always", **seen(native_overlay=True))["needed"] is True
+
+    def test_a_module_is_loaded_now_and_at_boot(self) -> None:
+        plan = fuse_plan("auto", **seen(known=False, builtin=False, module=True, device_mode=""))
+        assert (plan["load"], plan["boot"], plan["problem"]) == (True, True, "")
+
+    def test_a_module_that_is_loaded_is_still_wanted_at_boot(self) -> None:
+        plan = fuse_plan("auto", **seen(builtin=False, module=True))
+        assert (plan["load"], plan["boot"]) == (False, True)
+
+    def test_what_is_built_in_is_not_loaded_although_modprobe_knows_it(self) -> None:
+        plan = fuse_plan("auto", **seen(module=True))
+        assert (plan["load"], plan["boot"]) == (False, False)
+
+    @pytest.mark.parametrize("mode, open_device", [("600", True), ("660", True), ("666", False), ("604", True)])
+    def test_users_have_to_read_and_write_the_device(self, mode: str, open_device: bool) -> None:
+        assert fuse_plan("auto", **seen(device_mode=mode))["open_device"] is open_device
+
+    def test_a_kernel_without_fuse_is_a_problem(self) -> None:
+        assert "no fuse" in fuse_plan("auto", **seen(known=False, builtin=False, device_mode=""))["problem"]
+
+    def test_a_container_without_the_device_is_a_problem(self) -> None:
+        assert "--device /dev/fuse" in fuse_plan("auto", **seen(device_mode=""))["problem"]
+
+
+class TestHelpers:
+    @pytest.mark.parametrize("mode, uid, capabilities, kind", [
+        ("4755", 0, "", "setuid"),
+        ("755", 0, "", "none"),
+        ("4755", 1000, "", "none"),
+        # As getcap of libcap 2.66 and of 2.32 print it.
+        ("755", 0, "/usr/bin/newuidmap cap_setuid=ep", "filecaps"),
+        ("755", 0, "/usr/bin/newuidmap = cap_setuid+ep", "filecaps"),
+        ("755", 0, "/usr/bin/newuidmap cap_setgid=ep", "none"),
+        ("755", 0, "/usr/bin/newuidmap cap_setuid=p", "none"),
+        ("755", 0, "/usr/bin/newuidmap cap_setgid,cap_setuid=eip", "filecaps"),
+    ])
+    def test_setuid_bit_or_capability(self, mode: str, uid: int, capabilities: str, kind: str) -> None:
+        assert helper_kind(mode, uid, capabilities, "cap_setuid") == kind
+
+
+class TestMap:
+    @pytest.mark.parametrize("text, count", [
+        ("         0       1001          1\n         1     165536      65536\n", 65537),
+        ("         0          0 4294967295\n", 4294967295),
+        ("         0       1001          1\n", 1),
+        ("", 0),
+    ])
+    def test_ids_are_counted(self, text: str, count: int) -> None:
+        assert mapped_ids(text) == count

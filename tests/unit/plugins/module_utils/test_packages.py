@@ -1,0 +1,35 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which packages are missing and which a transaction brought."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.rootless.buildah.plugins.module_utils._packages import brought, installed, missing
+
+# As dpkg-query printed it on Debian 12 with one package held, one removed but not purged, one half installed.
+LISTING = "ii buildah\nhi crun\nrc skopeo\niU uidmap\nun passt\nii libc6\n"
+
+
+def test_only_whole_packages_are_installed() -> None:
+    assert installed(LISTING) == {"buildah", "crun", "libc6"}
+
+
+def test_names_of_rpm_are_understood() -> None:
+    assert installed("ii buildah\nii shadow-utils\n") == {"buildah", "shadow-utils"}
+
+
+@pytest.mark.parametrize("wanted, lacking", [
+    ([], []),
+    (["buildah", "crun"], []),
+    (["skopeo", "buildah", "uidmap"], ["skopeo", "uidmap"]),
+    (["passt", "passt"], ["passt"]),
+])
+def test_what_is_missing_keeps_its_order(wanted: list[str], lacking: list[str]) -> None:
+    assert missing(wanted, LISTING) == lacking
+
+
+def test_dependencies_count_as_brought() -> None:
+    assert brought("ii libc6\n", "ii libc6\nii skopeo\nii libgpgme11\n") == ["libgpgme11", "skopeo"]

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What containers tools are told about registries."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.rootless.buildah.plugins.module_utils._registry_settings import (
+    auth_json,
+    known,
+    registries_conf,
+    unite,
+)
+
+
+def test_a_later_entry_adds_to_an_earlier_one_and_wins() -> None:
+    first = [{"registry": "a", "insecure": True, "ca_cert": "x"}]
+    second = [{"registry": "a", "ca_cert": "y"}, {"registry": "b"}]
+    assert unite(first, second) == [{"registry": "a", "insecure": True, "ca_cert": "y"}, {"registry": "b"}]
+
+
+def test_what_is_not_given_does_not_win() -> None:
+    assert unite([{"registry": "a", "username": "u"}], [{"registry": "a", "username": None}]) == [
+        {"registry": "a", "username": "u"}]
+
+
+def test_only_insecure_registries_need_a_drop_in() -> None:
+    plain, secure = {"registry": "localhost:5000", "insecure": True}, {"registry": "b.example", "insecure": False}
+    text = registries_conf([plain, secure])
+    assert text == '[[registry]]\nlocation = "localhost:5000"\ninsecure = true\n'
+    assert registries_conf([{"registry": "b.example"}]) == ""
+
+
+def test_logins_are_encoded_as_the_manual_says() -> None:
+    # echo -n 'ci:pass:word' | base64
+    login = {"registry": "a:5000", "username": "ci", "password": "pass:word"}
+    found = json.loads(auth_json([login, {"registry": "b"}]))
+    assert found == {"auths": {"a:5000": {"auth": "Y2k6cGFzczp3b3Jk"}}}
+
+
+def test_without_logins_there_is_no_authfile() -> None:
+    assert auth_json([{"registry": "a"}]) == ""
+
+
+def test_registries_of_the_inventory_come_without_credentials() -> None:
+    login = {"password_file": "/p", "username": "u"}
+    variables = {
+        "one": {"fact": {"address": "one:5000", "insecure": False, "ca_cert": "PEM", **login}},
+        "two": {"fact": {"address": "two:5000", "insecure": True, "ca_cert": "", **login}},
+        "three": {},
+    }
+    assert known(["one", "two", "three", "four"], variables, "fact") == [
+        {"registry": "one:5000", "insecure": False, "ca_cert": "PEM"}, {"registry": "two:5000", "insecure": True}]

@@ -1,0 +1,35 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table that ends site.yml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.rootless.buildah.plugins.module_utils._site_table import site_table
+
+HOSTS: dict[str, dict[str, Any]] = {
+    "builder1": {"site": {"ready": True, "built": 2, "unchanged": 1, "seconds": 61.24}},
+    "b2": {"site": {"ready": False, "reason": "Install: no network", "seconds": 3}},
+    "b3": {"other": {}},
+    "b4": {"site": {"started": 1.0}},
+    "registry": {"site": {"ready": True, "seconds": 4.0}},
+}
+
+
+def test_every_host_has_a_line_and_a_failed_one_its_reason() -> None:
+    assert site_table(HOSTS, HOSTS, "site") == [
+        "host      ready      images                seconds",
+        "--------  ---------  --------------------  -------",
+        "builder1  yes        2 built, 1 unchanged  61.2",
+        "b2        NO         -                     3.0",
+        "b3        no answer  -                     -",
+        "b4        no answer  -                     -",
+        "registry  yes        -                     4.0",
+        "b2: Install: no network",
+    ]
+
+
+def test_a_host_that_the_inventory_lost_has_no_answer() -> None:
+    assert site_table(["gone"], {}, "site")[-1].startswith("gone  no answer")
