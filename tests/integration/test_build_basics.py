@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What buildah_build promises first: build once, say why, and do nothing the second time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.rootless.buildah.tests.integration.harness import Builder, Registry
+
+CONTAINERFILE = "FROM {base}\nARG VERSION=0\nCOPY data /data\nRUN echo $VERSION > /version\n"
+
+
+@pytest.fixture
+def image(builder: Builder, registry: Registry, base: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Parameters of an image whose name no other test uses."""
+    name = request.node.name.replace("_", "-")
+    context = builder.context(name, {"data": "one", "Containerfile": CONTAINERFILE.format(base=base)})
+    return {"name": f"{registry.address}/basics/{name}:1", "path": str(context), "push": True, **registry.login}
+
+
+def test_first_run_builds_and_pushes_and_second_run_does_nothing(
+    builder: Builder, registry: Registry, image: dict[str, Any]
+) -> None:
+    predicted = builder.module("buildah_build", check=True, **image)
+    first = builder.module("buildah_build", **image)
+    second = builder.module("buildah_build", **image)
+    repository = str(image["name"]).split("/", 1)[1].rpartition(":")[0]
+    assert (predicted["changed"], first["changed"], second["changed"]) == (True, True, False)
+    assert predicted["reasons"] == first["reasons"] == [{"reason": "not_at_destination", "destination": image["name"]}]
+    assert predicted["key"] == first["key"] == second["key"]
+    assert registry.digest(repository, "1") == first["digest"] == second["digest"]
+    assert not second["built"] and second["pushed"] == [] and second["reasons"] == []
+
+
+def test_unchanged_on_another_builder_with_an_empty_store(
+    builder: Builder, second_builder: Builder, image: dict[str, Any]
+) -> None:
+    assert builder.module("buildah_build", **image)["changed"]
+    before = second_builder.sh("buildah images --quiet")
+    second_builder.context(
+        str(image["path"]).rpartition("/")[2],
+        {name: (builder.home / str(image["path"]) / name).read_bytes() for name in ("data", "Containerfile")},
+    )
+    elsewhere = {**image, "path": str(image["path"]).replace(str(builder.home), str(second_builder.home))}
+    result = second_builder.module("buildah_build", **elsewhere)
+    assert not result["failed"] and not result["changed"], result
+    assert second_builder.sh("buildah images --quiet") == before, "something came into the other store"
+
+
+def test_a_changed_file_is_the_reason_and_is_in_the_image(builder: Builder, image: dict[str, Any]) -> None:
+    builder.module("buildah_build", **image)
+    builder.write(f"{str(image['path']).rpartition('/')[2]}/data", "two")
+    result = builder.module("buildah_build", **image)
+    assert [(reason["reason"], reason["changed"]) for reason in result["reasons"]] == [("context", ["data"])]
+    assert builder.image_file(str(image["name"]), "data") == "two"

@@ -1,0 +1,638 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles that make a host ready, on machines of their own: what check mode says is what happens, twice is once, and
+absent gives everything back.
+
+The machines are Debian 12 in namespaces. Ansible reaches them as it reaches any host; a script stands in for ssh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
+
+import pytest
+import yaml
+
+from ansible_collections.rootless.buildah.tests.demo import machine as machines
+from ansible_collections.rootless.buildah.tests.demo.machine import Machine
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT, load
+
+USER, PORT, STORAGE = "rbroles", 5571, "/var/lib/rbroles-registry"
+OURS: dict[str, Any] = {"builder_user": USER, "build_registry_port": PORT, "build_registry_storage": STORAGE}
+ALL_BACK = {"builder_remove_home": True, "build_registry_remove_storage": True}
+LOOK = (Path(machines.__file__).parent / "state.py").read_text(encoding="utf-8")
+STAND_IN = """\
+#!/bin/sh
+# Runs the last argument on the machine, as ssh would.
+for last; do :; done
+exec nsenter --target={pid} --mount --pid --uts --ipc --cgroup --net --root --wd \\
+  env -i HOME=/root USER=root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
+  sh -c "$last"
+"""
+State = dict[str, dict[str, str]]
+
+
+def role_packages() -> list[str]:
+    """What the roles install on Debian 12, from the one place that says so."""
+    found: set[str] = set()
+    for role, files in {"builder_tools": ["Debian-12"], "build_registry": ["Debian"], "subid": ["Debian"]}.items():
+        for name in files:
+            found.update(load(f"roles/{role}/vars/{name}.yml")[f"_{role}_packages"])
+    return sorted(found | {"crun"})
+
+
+# The host roles on machines that are made for them: a quarter of an hour.
+pytestmark = pytest.mark.long
+
+
+def make_base(archive: Path, packages: Iterable[str]) -> Path:
+    argv = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io",
+            f"--include={','.join(sorted(packages))}", "bookworm", str(archive), *filter(None, [machines.mirror()])]
+    made = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return archive
+
+
+class Outcome:
+    """What a playbook run said."""
+
+    def __init__(self, status: int, output: str) -> None:
+        self.status, self.output = status, output
+
+    def count(self, what: str, host: str = "machine") -> int:
+        found = re.search(rf"^{host} +:.*\b{what}=(\d+)", self.output, re.MULTILINE)
+        assert found, self.output[-4000:]
+        return int(found.group(1))
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something; the run must not have failed."""
+        assert self.status == 0, self.output[-8000:]
+        return self.count("changed")
+
+    @property
+    def words(self) -> str:
+        """The output without the line breaks and the quoting of Ansible's display."""
+        return re.sub(r"\s+", " ", self.output.replace("\\n", " ").replace('\\"', '"'))
+
+
+class Host:
+    """A machine that playbooks run on."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        stand_in = machine.place / "ssh"
+        stand_in.write_text(STAND_IN.format(pid=machine.init), encoding="ascii")
+        stand_in.chmod(0o755)
+        self.variables = {
+            "ansible_connection": "ssh", "ansible_host": "machine", "ansible_user": "root", "ansible_ssh_args": "",
+            "ansible_ssh_executable": str(stand_in), "ansible_ssh_transfer_method": "piped", "ansible_pipelining": True,
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }  # fmt: skip
+
+    def run(self, argv: Sequence[str], **options: Any) -> str:
+        return self.machine.run(argv, **options)
+
+    def sh(self, script: str, **options: Any) -> str:
+        return self.run(["sh", "-euc", script], **options)
+
+    def write(self, path: str, content: str, mode: int = 0o644) -> None:
+        self.sh(f'mkdir -p "$(dirname {path})"; cat > {path}; chmod {mode:o} {path}', stdin=content)
+
+    def look(self) -> State:
+        state = json.loads(self.run(["python3", "-"], stdin=LOOK))
+        assert isinstance(state, dict)
+        return state
+
+    def inventory(self, groups: Sequence[str], others: Optional[Mapping[str, Mapping[str, Any]]] = None) -> Path:
+        place = self.machine.place / "inventory.yml"
+        hosts = {"machine": self.variables, **(others or {})}
+        place.write_text(yaml.safe_dump({group: {"hosts": hosts} for group in groups}), encoding="utf-8")
+        return place
+
+    def ansible(self, playbook: str, inventory: Path, variables: Mapping[str, Any], *arguments: str) -> Outcome:
+        extra = self.machine.place / "variables.json"
+        extra.write_text(json.dumps(variables), encoding="utf-8")
+        environment = {
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"), "ANSIBLE_HOME": str(ROOT / ".ansible"),
+            **os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SSH_RETRIES": "0",
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", inventory, "-e", f"@{extra}", *arguments, playbook],
+            env=environment, cwd=self.machine.place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=1200, check=False,
+        )  # fmt: skip
+        return Outcome(done.returncode, done.stdout)
+
+    def role(self, role: str, variables: Optional[Mapping[str, Any]] = None, *arguments: str) -> Outcome:
+        """Run one role as a user's playbook would."""
+        place = self.machine.place / "role.yml"
+        play = {"hosts": "all", "gather_facts": False, "roles": [f"rootless.buildah.{role}"]}
+        place.write_text(yaml.safe_dump([play]), encoding="utf-8")
+        return self.ansible(str(place), self.inventory(["all"]), {**OURS, **(variables or {})}, *arguments)
+
+    def away(self, role: str, variables: Optional[Mapping[str, Any]] = None, *arguments: str) -> Outcome:
+        return self.role(role, {**(variables or {}), **ALL_BACK, f"{role}_state": "absent"}, *arguments)
+
+    def site(self, playbook: str = "site", variables: Optional[Mapping[str, Any]] = None, *arguments: str,
+             groups: Sequence[str] = ("registry", "builders")) -> Outcome:
+        everything = {**OURS, **(variables or {})}
+        return self.ansible(f"rootless.buildah.{playbook}", self.inventory(groups), everything, *arguments)
+
+
+def differences(before: State, after: State) -> list[str]:
+    return [
+        f"{part}: {name}: {before[part].get(name, 'absent')} -> {after[part].get(name, 'absent')}"
+        for part in before
+        for name in sorted(set(before[part]) | set(after[part]))
+        if before[part].get(name) != after[part].get(name)
+    ]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A machine without systemd on which all packages are installed already."""
+    packages = {"python3", "iproute2", "procps", *role_packages()}
+    base = make_base(tmp_path_factory.mktemp("base") / "ready.tar", packages)
+    with Machine(base, systemd=False) as machine:
+        yield Host(machine)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A machine with systemd and as little else as Ansible can do with."""
+    base = make_base(tmp_path_factory.mktemp("base") / "bare.tar", ["python3", "dbus", "systemd-sysv", "iproute2"])
+    with Machine(base, systemd=True) as machine:
+        yield Host(machine)
+
+
+class TestBareHost:
+    """From nothing to a builder and back; the tests run in the order in which they stand."""
+
+    before: State = {}
+    # What purging Debian's packages does not take away: accounts are never removed, logs of the package manager stay.
+    STAYS = re.compile(
+        r"(?!.*(rootless|rbroles))"
+        r"(files: /etc/(passwd|group|shadow|gshadow|ssl|ca-certificates|alternatives|pam\.d|apt|rc[0-6S]\.d)(/|:|$)"
+        r"|places: /var/(log|lib)/|packages: \S+: absent -> rc)"
+    )
+
+    def test_check_mode_on_a_bare_host_predicts_and_changes_nothing(self, bare: Host) -> None:
+        type(self).before = bare.look()
+        predicted = bare.site("site", None, "--check", "--diff")
+        assert predicted.changed > 10
+        assert differences(self.before, bare.look()) == []
+
+    def test_the_host_becomes_ready(self, bare: Host) -> None:
+        done = bare.site()
+        assert done.changed > 10
+        assert re.search(r"machine +yes", done.output)
+
+    def test_the_second_run_changes_nothing(self, bare: Host) -> None:
+        again = bare.site()
+        assert again.changed == 0, again.output
+
+    def test_check_mode_agrees(self, bare: Host) -> None:
+        assert bare.site("site", None, "--check", "--diff").changed == 0
+
+    def test_the_kernel_has_the_settings(self, bare: Host) -> None:
+        assert bare.run(["cat", "/proc/sys/net/ipv4/ping_group_range"]).split() == ["0", "2147483647"]
+
+    def test_the_user_lingers_and_has_a_runtime_directory_and_a_bus(self, bare: Host) -> None:
+        uid = bare.run(["id", "-u", USER]).strip()
+        assert bare.run(["systemctl", "is-active", f"user@{uid}"]).strip() == "active"
+        assert bare.run(["stat", "-c", "%U %a", f"/run/user/{uid}"]).strip() == f"{USER} 700"
+        assert bare.run(["stat", "-c", "%F", f"/run/user/{uid}/bus"]).strip() == "socket"
+
+    def test_the_user_builds_under_an_oci_runtime_with_many_ids(self, bare: Host) -> None:
+        # A pure cgroup v2 hierarchy, on which crun works: nothing may have chosen chroot.
+        assert bare.run(["ls", "/sys/fs/cgroup/cgroup.procs"])
+        script = """
+            cd; mkdir context; cd context; for name in bin lib lib64; do ln -s "usr/$name" "$name"; done
+            printf 'FROM scratch\\nCOPY . /\\nRUN install -d -o 1234 -g 4321 o && stat -c %%u:%%g o && hostname\\n' > f
+            buildah build --volume /usr:/usr:ro -f f .; buildah rmi --all; rm -r ~/context
+        """
+        output = bare.sh(script, user=USER)
+        assert "1234:4321" in output
+        # Under chroot isolation the step would see the host's own name.
+        assert machines.NAME not in output.split("1234:4321")[1].splitlines()[1]
+
+    def test_the_packages_own_registry_never_ran(self, bare: Host) -> None:
+        assert bare.run(["systemctl", "is-enabled", "docker-registry"], check=False).strip() == "masked"
+        assert "Started" not in bare.run(["journalctl", "--quiet", "--unit=docker-registry.service"], check=False)
+
+    def test_the_registry_listens_on_loopback_with_a_password(self, bare: Host) -> None:
+        heard = bare.run(["ss", "-H", "-l", "-n", "-t", f"sport = :{PORT}"]).split()
+        assert heard[3] == f"127.0.0.1:{PORT}"
+        ask = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{PORT}/v2/')"
+        assert "401" in bare.run(["python3", "-c", ask], check=False)
+        assert bare.run(["stat", "-c", "%U %a", "/etc/rootless-buildah-registry/password"]).strip() == "root 600"
+
+    def test_check_mode_of_the_way_back_predicts_and_changes_nothing(self, bare: Host) -> None:
+        ready = bare.look()
+        assert bare.site("teardown", {"teardown_packages": True}, "--check", "--diff").changed > 5
+        assert differences(ready, bare.look()) == []
+
+    def test_everything_goes_back_packages_included(self, bare: Host) -> None:
+        assert bare.site("teardown", {"teardown_packages": True}).changed > 5
+        rest = [line for line in differences(self.before, bare.look()) if not self.STAYS.match(line)]
+        assert rest == []
+        assert bare.run(["getent", "passwd", USER], check=False) == ""
+
+    def test_going_back_again_changes_nothing(self, bare: Host) -> None:
+        assert bare.site("teardown", {"teardown_packages": True}).changed == 0
+
+
+# For the roles that do more than TestBareHost sees: how to make something due, and what to ask for.
+ROLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "fuse": ("chmod 600 /dev/fuse", {"fuse_mode": "always"}),
+    # As hardening does it.
+    "builder_tools": ("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap", {}),
+    "builder": ("true", {"builder_registries": [
+        {"registry": "plain.example:5000", "insecure": True},
+        {"registry": "login.example", "username": "ci", "password": "canary-password"},
+        {"registry": "own.example", "ca_cert": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"},
+    ]}),
+    "build_registry": ("true", {"build_registry_tls": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_twelve_runs_agree(host: Host, role: str) -> None:
+    due, variables = ROLES[role]
+    host.sh(due)
+    before = host.look()
+    try:
+        assert host.role(role, variables, "--check", "--diff").changed > 0
+        assert differences(before, host.look()) == [], "check mode changed something"
+        assert host.role(role, variables).changed > 0
+        ready = host.look()
+        again = host.role(role, variables)
+        assert again.changed == 0, again.output
+        assert host.role(role, variables, "--check", "--diff").changed == 0
+        assert host.away(role, variables, "--check", "--diff").changed > 0
+        assert differences(ready, host.look()) == [], "check mode of absent changed something"
+        assert host.away(role, variables).changed > 0
+        assert differences(before, host.look()) == [], "absent did not give everything back"
+        assert host.away(role, variables, "--check", "--diff").changed == 0
+        assert host.away(role, variables).changed == 0
+    finally:
+        host.sh("chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap; chmod 666 /dev/fuse")
+
+
+# A file that somebody else wrote: where, and what lets the role get there.
+FOREIGN = {
+    "userns": "/etc/sysctl.d/zz-rootless-buildah-userns.conf",
+    "crun": "/etc/containers/containers.conf.d/50-rootless-buildah-crun.conf",
+    "builder": f"/home/{USER}/.config/containers/storage.conf",
+    "build_registry": "/etc/rootless-buildah-registry/config.yml",
+}
+
+
+@pytest.mark.parametrize("role", FOREIGN)
+def test_a_file_of_somebody_else_is_refused_or_kept_aside(host: Host, role: str) -> None:
+    path, content = FOREIGN[role], "# theirs\n"
+    host.sh(f"getent passwd {USER} || useradd --create-home {USER}")
+    host.write(path, content, 0o640)
+    if role == "builder":
+        host.sh(f"chown -R {USER}: /home/{USER}")
+    before = host.run(["stat", "-c", "%a %U", path])
+    try:
+        refused = host.role(role, None, "--diff")
+        assert refused.status != 0
+        assert f"{path} was written by somebody else and is left alone" in refused.words
+        assert f"{role}_overwrite: true" in refused.words
+        assert "-# theirs" in refused.output
+        assert host.run(["cat", path]) == content
+        # The role says the same before it would do it.
+        assert "is left alone" in host.role(role, None, "--check").words
+
+        assert host.role(role, {f"{role}_overwrite": True}).changed > 0
+        assert "Managed by rootless.buildah" in host.run(["cat", path])
+        assert host.role(role).changed == 0
+        assert host.away(role).changed > 0
+        assert host.run(["cat", path]) == content
+        assert host.run(["stat", "-c", "%a %U", path]) == before
+    finally:
+        host.away(role)
+        host.sh(f"rm -f {path}; userdel --remove {USER} 2>/dev/null || true; rm -rf /etc/rootless-buildah-registry "
+                "/etc/containers/containers.conf.d /var/tmp/containers-user-* /tmp/containers-user-* /tmp/podman-run-*")
+
+
+class TestUserns:
+    def test_a_setting_that_suffices_is_left_alone(self, host: Host) -> None:
+        host.sh("echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")
+        try:
+            assert host.role("userns").changed == 0
+            assert host.run(["ls", "-A", FOREIGN["userns"]], check=False).startswith("ls: ")
+            assert host.away("userns").changed == 0
+            assert host.run(["cat", "/proc/sys/net/ipv4/ping_group_range"]).split() == ["0", "2147483647"]
+        finally:
+            host.sh("echo 1 0 > /proc/sys/net/ipv4/ping_group_range")
+
+    def test_what_another_file_would_undo_at_boot_is_kept(self, host: Host) -> None:
+        host.sh("echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")
+        host.write("/etc/sysctl.d/99-hardening.conf", "net.ipv4.ping_group_range = 1 0\n")
+        try:
+            assert host.role("userns").changed == 1
+            assert host.role("userns").changed == 0
+            # As a boot would do it.
+            host.run(["sysctl", "--system"])
+            assert host.run(["cat", "/proc/sys/net/ipv4/ping_group_range"]).split() == ["0", "2147483647"]
+        finally:
+            host.away("userns")
+            host.sh("rm /etc/sysctl.d/99-hardening.conf; echo 1 0 > /proc/sys/net/ipv4/ping_group_range")
+
+    def test_a_container_whose_settings_are_read_only_is_told_what_to_do(self, host: Host) -> None:
+        host.sh("mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+        try:
+            failed = host.role("userns")
+            assert failed.status != 0
+            assert "net.ipv4.ping_group_range is 1 0 and cannot be changed from here" in failed.words
+            assert "sysctl -w net.ipv4.ping_group_range='0 2147483647'" in failed.words
+            warned = host.role("userns", None, "--check")
+            assert warned.status == 0
+            assert "cannot be changed from here" in warned.words
+        finally:
+            host.sh("umount /proc/sys")
+        assert host.run(["ls", "-A", FOREIGN["userns"]], check=False).startswith("ls: ")
+
+
+class TestFuse:
+    def test_nothing_is_set_up_where_native_overlay_works(self, host: Host) -> None:
+        before = host.look()
+        assert host.role("fuse").changed == 0
+        assert differences(before, host.look()) == []
+
+    def test_what_is_no_longer_needed_is_taken_away(self, host: Host) -> None:
+        host.sh("chmod 600 /dev/fuse")
+        before = host.look()
+        assert host.role("fuse", {"fuse_mode": "always"}).changed > 0
+        assert host.run(["stat", "-c", "%a", "/dev/fuse"]).strip() == "666"
+        assert host.role("fuse").changed > 0
+        assert host.run(["stat", "-c", "%a", "/dev/fuse"]).strip() == "600"
+        assert differences(before, host.look()) == []
+        host.sh("chmod 666 /dev/fuse")
+
+    def test_an_overlay_below_makes_it_needed(self, host: Host) -> None:
+        # As in a container: no overlay on top of an overlay with user.* attributes.
+        host.sh("mkdir -p /srv/l /srv/u /srv/w /srv/m; mount -t tmpfs none /srv/u; mkdir /srv/u/u /srv/u/w; "
+                "mount -t overlay none -o lowerdir=/srv/l,upperdir=/srv/u/u,workdir=/srv/u/w /srv/m")
+        try:
+            done = host.role("fuse", {"fuse_directory": "/srv/m"}, "-v")
+            assert done.status == 0, done.output
+            assert "native overlay does not work in user namespaces here" in done.words
+        finally:
+            host.sh("umount /srv/m /srv/u; rm -r /srv/l /srv/u /srv/w /srv/m")
+            host.away("fuse")
+
+    def test_a_container_without_the_device_is_told(self, host: Host) -> None:
+        host.sh("rm /dev/fuse")
+        try:
+            failed = host.role("fuse", {"fuse_mode": "always"})
+            assert failed.status != 0
+            assert "/dev/fuse is missing although the kernel has fuse" in failed.words
+        finally:
+            host.sh("mknod -m 666 /dev/fuse c 10 229")
+
+
+class TestBuilderTools:
+    def test_helpers_without_the_setuid_bit_get_capabilities_that_work(self, host: Host) -> None:
+        host.sh(f"useradd --create-home {USER}; chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap")
+        try:
+            ask = ["buildah", "unshare", "cat", "/proc/self/uid_map"]
+            assert len(host.run(ask, user=USER, check=False).splitlines()) != 2
+            assert host.role("builder_tools").changed == 1
+            assert "cap_setuid=ep" in host.run(["getcap", "/usr/bin/newuidmap"])
+            assert len(host.run(ask, user=USER).splitlines()) == 2
+            assert host.away("builder_tools").changed == 1
+            assert host.run(["getcap", "/usr/bin/newuidmap", "/usr/bin/newgidmap"]) == ""
+        finally:
+            host.sh(f"userdel --remove {USER} 2>/dev/null; chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap; "
+                    "rm -rf /var/tmp/containers-user-*")
+
+    def test_a_version_that_is_too_old_is_named(self, host: Host) -> None:
+        host.write("/usr/local/bin/buildah", "#!/bin/sh\necho buildah version 1.23.1\n", 0o755)
+        try:
+            failed = host.role("builder_tools")
+            assert "buildah is 1.23.1, older than 1.28" in failed.words
+        finally:
+            host.sh("rm /usr/local/bin/buildah")
+
+
+class TestIsolation:
+    """Whether an OCI runtime can be used is tried, not looked up."""
+
+    # The words of crun 1.8.1 on a hybrid hierarchy.
+    BROKEN = "#!/bin/sh\necho 'cgroups in hybrid mode not supported, drop all controllers from cgroupv2' >&2\nexit 1\n"
+
+    def test_a_runtime_that_works_is_used(self, host: Host) -> None:
+        try:
+            assert host.role("crun").status == 0
+            assert 'runtime = "crun"' in host.run(["cat", FOREIGN["crun"]])
+            assert host.role("builder").status == 0
+            assert host.run(["ls", "-A", f"/home/{USER}/.config/containers"]).split() == ["storage.conf"]
+        finally:
+            host.away("builder")
+            host.away("crun")
+
+    def test_a_runtime_that_fails_is_not_and_chroot_takes_its_place(self, host: Host) -> None:
+        host.sh("mv /usr/bin/crun /usr/bin/crun.real")
+        host.write("/usr/bin/crun", self.BROKEN, 0o755)
+        try:
+            done = host.role("crun", {"crun_verify": False})
+            assert done.changed == 0
+            assert host.role("builder", None, "-v").changed > 0
+            conf = f"/home/{USER}/.config/containers/containers.conf.d/50-rootless-buildah.conf"
+            assert "BUILDAH_ISOLATION=chroot" in host.run(["cat", conf])
+            assert host.role("builder").changed == 0
+            # The runtime was repaired: the next run finds out.
+            host.sh("mv /usr/bin/crun.real /usr/bin/crun")
+            assert host.role("builder").changed == 1
+            assert host.run(["cat", conf], check=False).startswith("cat: ")
+        finally:
+            host.sh("if [ -e /usr/bin/crun.real ]; then mv /usr/bin/crun.real /usr/bin/crun; fi")
+            host.away("builder")
+            host.away("crun")
+
+
+class TestBuilder:
+    def test_a_link_that_the_user_planted_does_not_turn_roots_hand(self, host: Host) -> None:
+        host.sh(f"useradd --create-home {USER}; mkdir /srv/secret; ln -s /srv/secret /home/{USER}/.config; "
+                f"chown -h {USER}: /home/{USER}/.config")
+        try:
+            failed = host.role("builder")
+            assert failed.status != 0
+            assert "Permission denied" in failed.words
+            assert host.run(["ls", "-A", "/srv/secret"]) == ""
+        finally:
+            host.away("builder")
+            host.sh(f"userdel --remove {USER} 2>/dev/null; rm -r /srv/secret; rm -rf /var/tmp/containers-user-*")
+
+    def test_a_user_who_was_there_is_not_removed(self, host: Host) -> None:
+        host.sh(f"useradd --create-home --home-dir /srv/theirs {USER}")
+        before = host.look()
+        try:
+            assert host.role("builder").changed > 0
+            assert host.run(["cat", "/srv/theirs/.config/containers/storage.conf"])
+            assert host.away("builder").changed > 0
+            assert host.run(["getent", "passwd", USER])
+            state = [line for line in differences(before, host.look()) if "containers-user" not in line
+                     and "podman-run" not in line]
+            assert state == []
+        finally:
+            host.sh(f"userdel --remove {USER} 2>/dev/null; rm -rf /var/tmp/*-{USER} /var/tmp/containers-user-* "
+                    "/tmp/containers-user-* /tmp/podman-run-* /var/tmp/podman-run-*")
+
+    def test_too_few_ids_are_found(self, host: Host) -> None:
+        host.sh(f"useradd --create-home {USER}; sed -i '/^{USER}:/d' /etc/subuid /etc/subgid")
+        try:
+            failed = host.role("builder")
+            assert failed.status != 0
+            assert "role subid" in failed.words
+        finally:
+            host.away("builder")
+            host.sh(f"userdel --remove {USER} 2>/dev/null; rm -rf /var/tmp/containers-user-*")
+
+    def test_what_is_no_longer_wanted_goes(self, host: Host) -> None:
+        both = [{"registry": name, "ca_cert": "-----BEGIN CERTIFICATE-----\n", "username": "u", "password": "p"}
+                for name in ("one.example", "two.example")]
+        certificates = f"/home/{USER}/.config/containers/certs.d"
+        try:
+            host.role("builder", {"builder_registries": both})
+            assert host.run(["ls", certificates]).split() == ["one.example", "two.example"]
+            assert host.role("builder", {"builder_registries": both[:1]}).changed > 0
+            assert host.run(["ls", certificates]).split() == ["one.example"]
+            assert host.role("builder").changed > 0
+            assert host.run(["ls", "-A", f"/home/{USER}/.config/containers"]).split() == ["storage.conf"]
+        finally:
+            host.away("builder")
+
+    def test_passwords_are_in_the_authfile_and_nowhere_else(self, host: Host) -> None:
+        secret = "canary-Gq7vX2"
+        variables = {"builder_registries": [{"registry": "login.example", "username": "ci", "password": secret}]}
+        try:
+            seen = host.role("builder", variables, "-vvv", "--diff").output
+            # The extra variables' file is named, not shown; the password must be nowhere in any form.
+            assert secret not in seen
+            assert "Y2k6Y2FuYXJ5LUdxN3ZYMg" not in seen
+            authfile = f"/home/{USER}/.config/containers/auth.json"
+            assert host.run(["stat", "-c", "%a %U", authfile]).strip() == f"600 {USER}"
+            places = ["/home", "/etc", "/var/lib/rootless-buildah", "/var/log", "/tmp", "/var/tmp", "/run"]
+            found = host.run(["grep", "-rlI", "-e", secret, "-e", "Y2k6Y2FuYXJ5LUdxN3ZYMg", *places], check=False)
+            assert found.split() == [authfile]
+        finally:
+            host.away("builder")
+
+
+class TestRegistry:
+    def test_a_port_that_somebody_has_is_named(self, host: Host) -> None:
+        host.sh("start-stop-daemon --start --background --make-pidfile --pidfile /run/taken.pid "
+                f"--exec /usr/bin/python3 -- -m http.server --bind 127.0.0.1 {PORT}")
+        try:
+            failed = host.role("build_registry")
+            assert failed.status != 0
+            assert f"On port {PORT} listen" in failed.words
+            assert "'uid': 0" in failed.words
+        finally:
+            host.sh("start-stop-daemon --stop --pidfile /run/taken.pid --remove-pidfile --retry 5")
+            host.away("build_registry")
+
+    def test_plain_passwords_do_not_cross_a_network(self, host: Host) -> None:
+        failed = host.role("build_registry", {"build_registry_listen": "0.0.0.0"}, "--check")
+        assert failed.status != 0
+        assert "build_registry_tls" in failed.words
+
+    def test_a_changed_setting_restarts_it_once(self, host: Host) -> None:
+        pid = "/run/rootless-buildah-registry.pid"
+        try:
+            host.role("build_registry")
+            first = host.run(["cat", pid])
+            assert host.role("build_registry", {"build_registry_port": PORT + 1}).changed == 2
+            second = host.run(["cat", pid])
+            assert first != second
+            assert f"127.0.0.1:{PORT + 1}" in host.run(["ss", "-H", "-l", "-n", "-t"])
+            assert host.role("build_registry", {"build_registry_port": PORT + 1}).changed == 0
+            assert host.run(["cat", pid]) == second
+        finally:
+            host.away("build_registry")
+
+    def test_it_comes_back_after_it_died(self, host: Host) -> None:
+        try:
+            host.role("build_registry")
+            host.sh("kill -9 $(cat /run/rootless-buildah-registry.pid); sleep 0.5")
+            assert host.role("build_registry", None, "--check").changed == 1
+            assert host.role("build_registry").changed == 1
+        finally:
+            host.away("build_registry")
+
+    def test_a_password_is_kept_and_can_be_changed(self, host: Host) -> None:
+        place = "/etc/rootless-buildah-registry/password"
+        try:
+            host.role("build_registry")
+            generated = host.run(["cat", place]).strip()
+            assert len(generated) == 32
+            host.role("build_registry")
+            assert host.run(["cat", place]).strip() == generated
+            changed = host.role("build_registry", {"build_registry_password": "canary-chosen"}, "-vvv", "--diff")
+            assert changed.changed == 2
+            assert "canary-chosen" not in changed.output
+            assert generated not in changed.output
+            assert host.role("build_registry", {"build_registry_password": "canary-chosen"}).changed == 0
+        finally:
+            host.away("build_registry")
+
+    def test_its_certificate_is_made_again_before_it_ends_or_for_other_names(self, host: Host) -> None:
+        variables: dict[str, Any] = {"build_registry_tls": True}
+        certificate = "/etc/rootless-buildah-registry/tls.crt"
+        ask = ["openssl", "x509", "-in", certificate, "-noout", "-serial", "-ext", "subjectAltName"]
+        authority = ["cat", "/etc/rootless-buildah-registry/ca.crt"]
+        try:
+            host.role("build_registry", variables)
+            first, ca = host.run(ask), host.run(authority)
+            assert "IP Address:127.0.0.1, DNS:localhost" in first
+            variables["build_registry_tls_names"] = ["registry.example", "10.0.0.7"]
+            assert host.role("build_registry", variables, "--check").changed == 2
+            assert host.role("build_registry", variables).changed == 2
+            second = host.run(ask)
+            assert "DNS:registry.example, IP Address:10.0.0.7" in second
+            assert host.role("build_registry", variables).changed == 0
+            # Builders that trust the authority need not be told.
+            assert host.run(authority) == ca
+            host.sh("cd /etc/rootless-buildah-registry; openssl req -new -key tls.key -subj /CN=x 2>/dev/null | "
+                    "openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial 7 -days 20 -out tls.crt 2>/dev/null")
+            assert host.role("build_registry", variables).changed == 2
+            assert "DNS:registry.example" in host.run(ask)
+        finally:
+            host.away("build_registry", variables)
+
+
+class TestSite:
+    def test_a_host_that_fails_or_is_silent_is_in_the_table_and_the_others_go_on(self, host: Host) -> None:
+        nobody = host.machine.place / "nobody"
+        nobody.write_text("#!/bin/sh\necho 'ssh: connect to host silent: No route to host' >&2\nexit 255\n")
+        nobody.chmod(0o755)
+        silent = {**host.variables, "ansible_ssh_executable": str(nobody)}
+        broken = {**host.variables, "builder_tools_extra_packages": ["no-such-package-anywhere"]}
+        inventory = host.inventory(["builders"], {"silent": silent, "broken": broken})
+        try:
+            done = host.ansible("rootless.buildah.site", inventory, OURS, "--forks=1")
+            assert done.status != 0
+            assert re.search(r"machine +yes", done.output)
+            assert re.search(r"broken +NO", done.output)
+            assert re.search(r"silent +no answer", done.output)
+            assert "broken: Install the programs that are missing" in done.output
+        finally:
+            host.site("teardown", groups=["builders"])
+
+    def test_every_group_may_be_empty(self, host: Host) -> None:
+        assert host.site(groups=["cluster_nodes"]).status == 0
+        assert host.site("teardown", groups=["cluster_nodes"]).status == 0
+        assert host.site(groups=["image_store_server"]).changed == 0
