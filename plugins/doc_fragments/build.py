@@ -272,7 +272,7 @@ storage:
       type: path
     runroot:
       description:
-        - Directory of the store's run-time state.
+        - Directory of the store's run-time state; only together with O(storage.graphroot).
       type: path
     additional_stores:
       description:
@@ -372,7 +372,8 @@ registry_auth_file:
   type: path
 registry_username:
   description:
-    - User name for the registries of O(name) and O(destinations).
+    - User name for the registries of O(name) and O(destinations), and for no others; log in to a base image's registry
+      with O(registry_auth_file).
   type: str
 registry_password:
   description:

@@ -20,17 +20,18 @@ def merged_auth(
 
     :param named: the file the user named; None to find it where buildah does.
     """
-    auths: dict[str, Any] = {}
-    for path in [named] if named else _own_files(environment):
-        try:
-            with open(path, encoding="utf-8") as file:
-                auths = dict(json.load(file).get("auths", {}))
-            break
-        except (OSError, ValueError, AttributeError):
-            continue
+    auths = _auths(named, environment)
     token = base64.b64encode(f"{username}:{password}".encode()).decode()
     auths.update({host: {"auth": token} for host in hosts})
     return json.dumps({"auths": auths}).encode()
+
+
+def login_hosts(named: Optional[str], environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the registries that a user has a login for.
+
+    :param named: the file the user named; None to find it where buildah does.
+    """
+    return frozenset(place.partition("/")[0] for place in _auths(named, environment))
 
 
 def own_auth_file(environment: Mapping[str, str], empty: str) -> Optional[str]:
@@ -49,6 +50,16 @@ def own_auth_file(environment: Mapping[str, str], empty: str) -> Optional[str]:
         with open(empty, "w", encoding="ascii") as file:
             file.write("{}")
     return found or empty
+
+
+def _auths(named: Optional[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    for path in [named] if named else _own_files(environment):
+        try:
+            with open(path, encoding="utf-8") as file:
+                return dict(json.load(file).get("auths", {}))
+        except (OSError, ValueError, AttributeError):
+            continue
+    return {}
 
 
 def _own_files(environment: Mapping[str, str]) -> list[str]:

@@ -112,9 +112,16 @@ def push_arguments(inputs: BuildInputs, digestfile: str) -> list[str]:
     return argv
 
 
+def list_push_arguments(inputs: BuildInputs) -> list[str]:
+    """Return the flags that only ``buildah manifest push`` understands.
+
+    Without the format, buildah 1.28 pushes images of OCI's format in a list of Docker's.
+    """
+    return [f"--format={'v2s2' if inputs['format'] == 'docker' else 'oci'}"]
+
+
 def image_push_arguments(inputs: BuildInputs) -> list[str]:
     """Return the flags that only ``buildah push`` of a single image understands."""
-    argv = [f"--retry={inputs['retries']}", f"--retry-delay={inputs['retry_delay']}"]
-    argv += [f"--compression-format={inputs['compression_format']}"] if inputs["compression_format"] else []
+    argv = [f"--compression-format={inputs['compression_format']}"] if inputs["compression_format"] else []
     argv += [f"--compression-level={inputs['compression_level']}"] if inputs["compression_level"] is not None else []
     return argv

@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import re
+import shlex
 from dataclasses import replace
 from typing import Callable, Mapping, Optional, Sequence
 
@@ -17,30 +18,38 @@ from ansible_collections.rootless.buildah.plugins.module_utils._confinement impo
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
 from ansible_collections.rootless.buildah.plugins.module_utils._options import Version
+from ansible_collections.rootless.buildah.plugins.module_utils._patience import Patience
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Completed, LineReader, Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access, explained
+from ansible_collections.rootless.buildah.plugins.module_utils._user import may_mount
 
 
 class Buildah:
     """Calls buildah.
 
     :param access: how registries are reached by pulls and pushes.
+    :param patience: with registries that are out of order for a moment.
+    :param program: buildah, with global flags if need be.
     """
 
     def __init__(
-        self, runner: Runner, access: Access, retries: int = 3, retry_delay: str = "2s", program: str = "buildah"
+        self,
+        runner: Runner,
+        access: Access,
+        patience: Patience,
+        program: Sequence[str] = ("buildah",),
     ) -> None:
         self._runner = runner
         self._access = access
-        self._retry = [f"--retry={retries}", f"--retry-delay={retry_delay}"]
-        self._program = program
+        self._patience = patience
+        self.program = list(program)
 
     def version(self) -> Version:
         """Return buildah's version, for example ``(1, 28, 2)``."""
         text = self._run(["--version"]).text
         match = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", text)
         if not match:
-            raise CommandError("buildah tells no version", [self._program, "--version"], 0, text)
+            raise CommandError("buildah tells no version", [*self.program, "--version"], 0, text)
         return tuple(int(part) for part in match.groups("0"))
 
     def image_id(self, name: str) -> Optional[str]:
@@ -75,8 +84,10 @@ class Buildah:
     def _named(self, pattern: str) -> list[tuple[str, str]]:
         """Return id and full name of images with a name that matches, under all of their names."""
         form = "{{.ID}} {{.Name}}:{{.Tag}}"
+        # Without --all, buildah 1.28 looks for children and fails on a store with a manifest list and an image that has
+        # no layer.
         lines = self._run(
-            ["images", "--noheading", "--no-trunc", "--format", form, "--filter", f"reference={pattern}"]
+            ["images", "--all", "--noheading", "--no-trunc", "--format", form, "--filter", f"reference={pattern}"]
         ).text.splitlines()
         # Columns are padded.
         pairs = [line.split() for line in lines]
@@ -100,9 +111,8 @@ class Buildah:
     def pull(self, image: ImageName, platform: Optional[str] = None, signature_policy: Optional[str] = None) -> str:
         """Pull an image and return its local id."""
         flags = [f"--platform={platform}"] if platform else []
-        done = self._run(
-            ["pull", "--quiet", *self._retry, *flags, *self._access.flags(), f"docker://{image}"], check=False
-        )
+        argv = ["pull", "--quiet", "--retry=0", *flags, *self._access.flags(), f"docker://{image}"]
+        done = self._patience.call(lambda: self._run(argv, check=False), image)
         if done.rc != 0:
             raise explained(CommandError("", done.argv, done.rc, done.text, done.stderr), image, "pull", self._access)
         return done.text.split()[-1]
@@ -134,13 +144,7 @@ class Buildah:
 
     def push(self, image_id: str, target: ImageName, flags: Sequence[str]) -> None:
         """Push a local image."""
-        done = self._run(
-            ["push", "--quiet", *self._access.flags(), *flags, image_id, f"docker://{target}"], check=False
-        )
-        if done.rc != 0:
-            raise explained(
-                CommandError("", done.argv, done.rc, done.text, done.stderr), target, "push to", self._access
-            )
+        self._push(["push", "--quiet", "--retry=0", *self._access.flags(), *flags, image_id], target)
 
     def pack(self, image_id: str, directory: str, flags: Sequence[str]) -> None:
         """Write a local image as it would be pushed into an empty directory (``dir:`` of containers-transports(5))."""
@@ -152,10 +156,10 @@ class Buildah:
 
     def push_list(self, name: str, target: ImageName, flags: Sequence[str]) -> None:
         """Push a manifest list with everything it lists."""
-        done = self._run(
-            ["manifest", "push", "--quiet", "--all", *self._access.flags(), *flags, name, f"docker://{target}"],
-            check=False,
-        )
+        self._push(["manifest", "push", "--quiet", "--all", *self._access.flags(), *flags, name], target)
+
+    def _push(self, argv: Sequence[str], target: ImageName) -> None:
+        done = self._patience.call(lambda: self._run([*argv, f"docker://{target}"], check=False), target)
         if done.rc != 0:
             raise explained(
                 CommandError("", done.argv, done.rc, done.text, done.stderr), target, "push to", self._access
@@ -171,11 +175,21 @@ class Buildah:
         :param container: the name of the working container that this takes; it is free.
         """
         script = (
-            'c=$("$0" from --pull-never --name "$3" "$1") || exit; m=$("$0" mount "$c") && '
-            + ('tar -C "$m" --numeric-owner --sort=name -cf "$2" .' if as_tar else 'mkdir "$2" && cp -a "$m/." "$2/"')
-            + '; rc=$?; "$0" rm "$c" >/dev/null; exit $rc'
+            f'buildah() {{ command {shlex.join(self.program)} "$@"; }}; '
+            'c=$(buildah from --pull-never --name "$2" "$0") || exit; m=$(buildah mount "$c") && '
+            + ('tar -C "$m" --numeric-owner --sort=name -cf "$1" .' if as_tar else 'mkdir "$1" && cp -a "$m/." "$1/"')
+            + '; rc=$?; buildah rm "$c" >/dev/null; exit $rc'
         )
-        self._run(["unshare", "--", "/bin/sh", "-c", script, self._program, image_id, path, container])
+        done = self._runner.run([*self._unshared(), "/bin/sh", "-c", script, image_id, path, container], check=False)
+        if done.rc != 0:
+            raise self._failed(done, f"cannot export the files of {image_id}")
+
+    def _unshared(self) -> list[str]:
+        """Return what runs a command with all ids of the user and with mounts of its own.
+
+        ``buildah unshare`` is not for a root who has the capability to mount.
+        """
+        return ["unshare", "--mount", "--"] if may_mount() else [*self.program, "unshare", "--"]
 
     def confined(
         self,
@@ -194,7 +208,7 @@ class Buildah:
         with open(script, "w", encoding="utf-8", errors="surrogateescape") as file:
             # The shell stays to hold the inherited lock; the build must not, or a RUN step could release it.
             file.write(confinement.script(cwd, self._runner.inherit))
-        argv = [self._program, "unshare", "--", "/bin/sh", script, *command]
+        argv = [*self._unshared(), "/bin/sh", script, *command]
         done = self._runner.run(argv, env=env, on_line=on_line, check=False, alone=True)
         return replace(done, argv=list(command))
 
@@ -226,7 +240,7 @@ class Buildah:
 
     def remove_tree(self, path: str) -> None:
         """Remove a directory that may hold files of subordinate ids."""
-        self._run(["unshare", "--", "rm", "-rf", "--", path], check=False)
+        self._runner.run([*self._unshared(), "rm", "-rf", "--", path], check=False)
 
     def _run(
         self,
@@ -237,7 +251,7 @@ class Buildah:
         on_line: Optional[LineReader] = None,
         check: bool = True,
     ) -> Completed:
-        done = self._runner.run([self._program, *arguments], env=env, cwd=cwd, on_line=on_line, check=False)
+        done = self._runner.run([*self.program, *arguments], env=env, cwd=cwd, on_line=on_line, check=False)
         if check and done.rc != 0:
             raise self._failed(done, f"buildah {arguments[0]} failed")
         return done

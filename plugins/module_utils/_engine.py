@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from ansible_collections.rootless.buildah.plugins.module_utils._auth import merged_auth, own_auth_file
+from ansible_collections.rootless.buildah.plugins.module_utils._auth import login_hosts, merged_auth, own_auth_file
 from ansible_collections.rootless.buildah.plugins.module_utils._bases import Base, BaseResolver
 from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import ContextError, InputError
@@ -47,6 +47,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._observe import (
     side_by_side,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._options import OPTIONS, Version, is_given
+from ansible_collections.rootless.buildah.plugins.module_utils._patience import Patience
 from ansible_collections.rootless.buildah.plugins.module_utils._plan import (
     COPY,
     PUSH,
@@ -66,6 +67,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._registry import 
 from ansible_collections.rootless.buildah.plugins.module_utils._resolve import ContextReader, Resolution, resolve
 from ansible_collections.rootless.buildah.plugins.module_utils._skopeo import Skopeo, digest_of
 from ansible_collections.rootless.buildah.plugins.module_utils._state import State
+from ansible_collections.rootless.buildah.plugins.module_utils._storage import storage_conf, storage_flags
 from ansible_collections.rootless.buildah.plugins.module_utils._user import (
     credential_paths,
     environment,
@@ -126,6 +128,7 @@ class Engine:
         self._state = State(os.path.join(home(), ".local/share/rootless.buildah"))
         self._state.prepare()
         self._environment = {**environment(), **self._storage(like)}
+        self._program = ["buildah", *storage_flags(like["storage"] or {})]
         self._storage_id = self._environment.get("CONTAINERS_STORAGE_CONF", "")
         self._conf = load(home(), self._environment.get("CONTAINERS_REGISTRIES_CONF"))
         self._contexts = ContextReader()
@@ -147,7 +150,7 @@ class Engine:
         return Runner({**environment, "TMPDIR": self._job.directory("tmp")}, self._job.sessions, inherit)
 
     def _buildah(self, access: Optional[Access] = None, inherit: Sequence[int] = ()) -> Buildah:
-        return Buildah(self._runner(inherit), access or Access(), self._like["retries"], self._like["retry_delay"])
+        return Buildah(self._runner(inherit), access or Access(), _patience(self._like), self._program)
 
     def _skopeo(self, inputs: BuildInputs, access: Access, mirrors: bool = True) -> Skopeo:
         """Return the door to registries; a destination is never looked up at its mirrors."""
@@ -155,7 +158,7 @@ class Engine:
         if self._conf.mirrors and not mirrors:
             environment = {name: value for name, value in environment.items() if name != "CONTAINERS_REGISTRIES_CONF"}
             environment["HOME"] = self._home_without_mirrors()
-        return Skopeo(self._runner_in(environment), access, inputs["retries"], duration_seconds(inputs["retry_delay"]))
+        return Skopeo(self._runner_in(environment), access, _patience(inputs))
 
     def _home_without_mirrors(self) -> str:
         job = self._open_job(self._like)
@@ -170,9 +173,8 @@ class Engine:
         auth_file = inputs["registry_auth_file"] or own_auth_file(
             self._environment, os.path.join(self._state.root, "no-logins.json")
         )
-        access = Access(
-            auth_file, inputs["registry_ca_dir"], inputs["registry_validate_certs"], bool(inputs["registry_auth_file"])
-        )
+        logins = login_hosts(inputs["registry_auth_file"], self._environment)
+        access = Access(auth_file, inputs["registry_ca_dir"], inputs["registry_validate_certs"], logins)
         if inputs["registry_username"] is None:
             return action(access)
         hosts = sorted({image.host for image in (*inputs.destinations, inputs.image) if image.has_registry})
@@ -188,7 +190,7 @@ class Engine:
             ),
         )
         try:
-            return action(replace(access, auth_file=path, with_login=True))
+            return action(replace(access, auth_file=path, logins=logins | set(hosts)))
         finally:
             os.unlink(path)
 
@@ -212,7 +214,7 @@ class Engine:
 
     def _clean(self, path: str) -> None:
         """Remove the working containers, the temporary image and the files of a job."""
-        buildah = Buildah(Runner(self._environment), Access())
+        buildah = Buildah(Runner(self._environment), Access(), _patience(self._like), self._program)
         began = os.path.exists(os.path.join(path, "marker")) or os.path.isdir(os.path.join(path, "cids"))
         found = exporting_containers(path)
         if began:
@@ -570,21 +572,10 @@ class Engine:
         self._state.remember(inputs.local_name, {**self._state.memory(inputs.local_name), **news})
 
     def _storage(self, inputs: BuildInputs) -> dict[str, str]:
-        """Return the environment for the store that the user chose, if any.
-
-        A file instead of flags, because native scripts and the programs that buildah starts must use it too.
-        """
-        chosen = {name: value for name, value in (inputs["storage"] or {}).items() if value}
-        if not chosen:
+        """Return the environment for the store that the user chose, if any."""
+        if not any((inputs["storage"] or {}).values()):
             return {}
-        lines = ["[storage]", f'driver = "{chosen.get("driver", "overlay")}"']
-        if "graphroot" in chosen:
-            lines += [f'graphroot = "{chosen["graphroot"]}"', f'rootless_storage_path = "{chosen["graphroot"]}"']
-        if "runroot" in chosen:
-            lines += [f'runroot = "{chosen["runroot"]}"']
-        stores = ", ".join(f'"{path}"' for path in chosen.get("additional_stores", ()))
-        lines += ["[storage.options]", f"additionalimagestores = [{stores}]", ""]
-        text = "\n".join(lines)
+        text = storage_conf(inputs["storage"])
         path = os.path.join(self._state.root, f"storage-{hashlib.sha256(text.encode()).hexdigest()[:16]}.conf")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
@@ -609,6 +600,10 @@ class _KnownBases:
     def resolve(self, name: str, platform: str, _pull: str) -> Base:
         """Return what a base was found to be."""
         return self._answers[name, platform]
+
+
+def _patience(inputs: BuildInputs) -> Patience:
+    return Patience(inputs["retries"], duration_seconds(inputs["retry_delay"]))
 
 
 def _now() -> str:

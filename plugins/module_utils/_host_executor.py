@@ -15,6 +15,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._build_command im
     BuildFiles,
     build_arguments,
     image_push_arguments,
+    list_push_arguments,
     push_arguments,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
@@ -116,7 +117,7 @@ class HostExecutor:
         if len(inputs.platforms) == 1:
             self._buildah.push(image, target, [*flags, *image_push_arguments(inputs), *inputs["extra_push_args"]])
         else:
-            self._buildah.push_list(image, target, [*flags, *inputs["extra_push_args"]])
+            self._buildah.push_list(image, target, [*flags, *list_push_arguments(inputs), *inputs["extra_push_args"]])
 
     def pack(self, inputs: BuildInputs, image: str) -> str:
         """Write an image as it would be pushed into a new directory and return that."""
@@ -157,7 +158,7 @@ class HostExecutor:
         )
         steps = len(report.steps)
         cached: list[str] = []
-        done = self._logged(["buildah", *arguments], inputs, work, report, env={}, cwd="/", cached=cached)
+        done = self._logged([*self._buildah.program, *arguments], inputs, work, report, env={}, cwd="/", cached=cached)
         if work.avoid.isdisjoint(cached):
             return done
         del report.steps[steps:]
@@ -172,7 +173,7 @@ class HostExecutor:
         self._job.write("allowed", "".join(f"{image}\n" for image in pins.values()).encode())
         self._job.directory("cids")
         directory = self._job.directory("bin")
-        self._job.write("bin/buildah", guard(real, self._job.path), 0o700)
+        self._job.write("bin/buildah", guard([real, *self._buildah.program[1:]], self._job.path), 0o700)
         script = self._job.write("script", inputs.recipe, 0o700)
         artifacts = self._job.directory("artifacts")
         env = {

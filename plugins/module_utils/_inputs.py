@@ -209,7 +209,7 @@ def _secrets(params: Mapping[str, Any]) -> tuple[Secret, ...]:
 
 
 def _destinations(params: Mapping[str, Any], image: ImageName) -> tuple[ImageName, ...]:
-    if not params.get("push"):
+    if not params.get("push") or params.get("state") == "absent":
         return ()
     texts = params.get("destinations")
     if texts:
@@ -315,6 +315,13 @@ def _check(inputs: BuildInputs) -> None:
     if inputs["refresh"]:
         refresh_seconds(inputs["refresh"])
     duration_seconds(inputs["retry_delay"])
+    storage = inputs["storage"] or {}
+    if storage.get("runroot") and not storage.get("graphroot"):
+        raise InputError(
+            "storage.runroot needs storage.graphroot",
+            "buildah takes the two together only",
+            "Give storage.graphroot, or set runroot in the builder user's storage.conf (role builder)",
+        )
     if inputs["cache_ttl"]:
         duration_seconds(inputs["cache_ttl"], "cache_ttl")
     if len(inputs.platforms) > 1 and (inputs.outputs or inputs["artifacts"]):

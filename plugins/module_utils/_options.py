@@ -18,7 +18,7 @@ Version = tuple[int, ...]
 #: and in which wrapping; compared with what is there. RUNTIME: how the work is done, never its result.
 KEY, DESTINATION, RUNTIME = "key", "destination", "runtime"
 
-#: The oldest buildah that the collection supports: build contexts by image and --retry are there, Debian 12 has it.
+#: The oldest buildah that the collection supports: build contexts by image are there, Debian 12 has it.
 FLOOR: Version = (1, 28)
 
 #: A version that no buildah has.

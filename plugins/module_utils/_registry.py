@@ -20,13 +20,13 @@ class Access:
     :param auth_file: a containers-auth.json(5) file; None: the user's own is found by the tools.
     :param ca_dir: a directory of certificates as containers-certs.d(5) describes it.
     :param validate_certs: None leaves the decision to registries.conf.
-    :param with_login: whether the user named a login for this task.
+    :param logins: the registries that there is a login for.
     """
 
     auth_file: Optional[str] = None
     ca_dir: Optional[str] = None
     validate_certs: Optional[bool] = None
-    with_login: bool = False
+    logins: frozenset[str] = frozenset()
 
     def flags(self, prefix: str = "") -> list[str]:
         """Return the flags that buildah and skopeo share; skopeo copy wants ``src-`` or ``dest-``."""
@@ -72,7 +72,10 @@ _EXPLANATIONS = {
     "limited": ("{host} answers no more requests for now", "Log in, or try again later"),
     "unauthorized": (
         "{host} wants a login",
-        "Give registry_username and registry_password, or registry_auth_file, or log in as the builder user",
+        (
+            "Give registry_auth_file, or log in as the builder user; registry_username and registry_password are for "
+            "the registries of name and destinations only"
+        ),
     ),
     "wrong_login": (
         "{host} does not accept the login",
@@ -107,6 +110,11 @@ def classify(stderr: str, *images: ImageName) -> str:
     return next((kind for kind, pattern in _KINDS if pattern.search(text)), "other")
 
 
+def may_pass(stderr: str, *images: ImageName) -> bool:
+    """Return whether a refusal may pass by itself; a refused connection is an answer and does not."""
+    return classify(stderr, *images) in ("down", "failing", "limited") and "connection refused" not in stderr
+
+
 def explained(error: CommandError, image: ImageName, action: str, access: Access, *others: ImageName) -> RegistryError:
     """Return a failed call to a registry as an error that says why and what to do.
 
@@ -115,7 +123,7 @@ def explained(error: CommandError, image: ImageName, action: str, access: Access
     :param others: further images that the call named.
     """
     kind = classify(error.stderr, image, *others)
-    cause, remedy = _EXPLANATIONS["wrong_login" if kind == "unauthorized" and access.with_login else kind]
+    cause, remedy = _EXPLANATIONS["wrong_login" if kind == "unauthorized" and image.host in access.logins else kind]
     last = error.stderr.strip().splitlines()[-1:] or [""]
     return RegistryError(
         kind,

@@ -11,10 +11,11 @@ script.
 from __future__ import annotations
 
 import shlex
+from typing import Sequence
 
 _TEMPLATE = r"""#!/bin/sh
 # The buildah of one run of rootless.buildah.
-real={real}
+buildah() {{ {real} "$@"; }}
 job={job}
 allowed() {{ [ "$1" = scratch ] || grep -Fxq -e "$1" "$job/allowed"; }}
 refuse() {{ echo "rootless.buildah: $1" >&2; exit 125; }}
@@ -24,9 +25,9 @@ case "$1" in
 from)
   allowed "$last" || refuse "the script uses the base image $last, which base_images does not declare"
   shift
-  exec "$real" from --pull-never --cidfile "$(mktemp "$job/cids/XXXXXX")" "$@" ;;
+  exec {real} from --pull-never --cidfile "$(mktemp "$job/cids/XXXXXX")" "$@" ;;
 commit)
-  id=$("$real" "$@") || exit
+  id=$(buildah "$@") || exit
   printf '%s\n' "$id"
   printf '%s\n' "$id" "$last" >>"$job/allowed" ;;
 copy|add)
@@ -34,27 +35,27 @@ copy|add)
   for word in "$@"; do
     source=
     case "$word" in --from=*) source=${{word#--from=}} ;; *) [ "$previous" = --from ] && source=$word ;; esac
-    if [ -n "$source" ] && ! allowed "$source" && ! "$real" inspect --type container "$source" >/dev/null 2>&1; then
+    if [ -n "$source" ] && ! allowed "$source" && ! buildah inspect --type container "$source" >/dev/null 2>&1; then
       refuse "the script copies from the image $source, which base_images does not declare"
     fi
     previous=$word
   done
-  exec "$real" "$@" ;;
+  exec {real} "$@" ;;
 build|bud|build-using-dockerfile|pull|push|login)
   refuse "a native script cannot call buildah $1: base_images declares bases, and the module pushes the result" ;;
 *)
-  exec "$real" "$@" ;;
+  exec {real} "$@" ;;
 esac
 """
 
 
-def guard(real: str, job: str) -> bytes:
+def guard(real: Sequence[str], job: str) -> bytes:
     """Return the shell script that stands in for ``buildah``.
 
-    :param real: the path of the real program.
+    :param real: the path of the real program, and global flags.
     :param job: the run's directory, holding the file ``allowed`` and the directory ``cids``.
     """
-    return _TEMPLATE.format(real=shlex.quote(real), job=shlex.quote(job)).encode()
+    return _TEMPLATE.format(real=shlex.join(real), job=shlex.quote(job)).encode()
 
 
 def interpreter(script: bytes) -> list[str]:

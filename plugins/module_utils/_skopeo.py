@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from typing import Optional
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError, RegistryError
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
+from ansible_collections.rootless.buildah.plugins.module_utils._patience import Patience
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access, classify, explained
 
@@ -19,17 +19,13 @@ from ansible_collections.rootless.buildah.plugins.module_utils._registry import 
 class Skopeo:
     """Calls skopeo.
 
-    :param retries: how often a call that meets a registry out of order is repeated.
-    :param retry_delay: seconds between such calls.
+    :param patience: with registries that are out of order for a moment.
     """
 
-    def __init__(
-        self, runner: Runner, access: Access, retries: int = 3, retry_delay: float = 2.0, program: str = "skopeo"
-    ) -> None:
+    def __init__(self, runner: Runner, access: Access, patience: Patience, program: str = "skopeo") -> None:
         self._runner = runner
         self._access = access
-        self._retries = retries
-        self._retry_delay = retry_delay
+        self._patience = patience
         # Unlike buildah it does not know the variable.
         conf = runner.environment.get("CONTAINERS_REGISTRIES_CONF")
         self._program = [program, *([f"--registries-conf={conf}"] if conf else [])]
@@ -40,18 +36,11 @@ class Skopeo:
         :raises RegistryError: for every other refusal.
         """
         argv = [*self._program, "inspect", "--raw", *self._access.flags(), f"docker://{image}"]
-        for attempt in range(self._retries + 1):
-            done = self._runner.run(argv, check=False)
-            if done.rc == 0:
-                return self._checked(done.stdout, image, argv)
-            kind = classify(done.stderr, image)
-            if kind == "not_found":
-                return None
-            # A refused connection is an answer; only what may pass by itself is worth another try.
-            passing = kind in ("down", "failing", "limited") and "connection refused" not in done.stderr
-            if attempt == self._retries or not passing:
-                break
-            time.sleep(self._retry_delay)
+        done = self._patience.call(lambda: self._runner.run(argv, check=False), image)
+        if done.rc == 0:
+            return self._checked(done.stdout, image, argv)
+        if classify(done.stderr, image) == "not_found":
+            return None
         raise explained(CommandError("", argv, done.rc, done.text, done.stderr), image, "look up", self._access)
 
     @staticmethod
@@ -83,7 +72,6 @@ class Skopeo:
             "--quiet",
             "--all",
             "--preserve-digests",
-            f"--retry-times={self._retries}",
             *self._access.flags("src-"),
             *self._access.flags("dest-"),
         ]
@@ -101,18 +89,18 @@ class Skopeo:
 
     def upload(self, directory: str, image: ImageName, *, sign_by: Optional[str] = None) -> None:
         """Copy a ``dir:`` directory to a registry."""
-        argv = ["copy", "--quiet", "--preserve-digests", f"--retry-times={self._retries}", *self._access.flags("dest-")]
+        argv = ["copy", "--quiet", "--preserve-digests", *self._access.flags("dest-")]
         argv += [f"--sign-by={sign_by}"] if sign_by else []
         self._call([*argv, f"dir:{directory}", f"docker://{image}"], image, "write to")
 
     def upload_index(self, directory: str, image: ImageName) -> None:
         """Copy the index of a ``dir:`` directory to a registry, byte for byte and without the images that it lists."""
-        argv = ["copy", "--quiet", "--multi-arch=index-only", "--preserve-digests", f"--retry-times={self._retries}"]
+        argv = ["copy", "--quiet", "--multi-arch=index-only", "--preserve-digests"]
         self._call([*argv, *self._access.flags("dest-"), f"dir:{directory}", f"docker://{image}"], image, "write to")
 
     def _call(self, arguments: list[str], image: ImageName, action: str, *others: ImageName) -> bytes:
         argv = [*self._program, *arguments]
-        done = self._runner.run(argv, check=False)
+        done = self._patience.call(lambda: self._runner.run(argv, check=False), image, *others)
         if done.rc != 0:
             raise explained(
                 CommandError("", argv, done.rc, done.text, done.stderr), image, action, self._access, *others

@@ -63,6 +63,13 @@ def runtime_dir() -> Optional[str]:
     return None
 
 
+def may_mount() -> bool:
+    """Return whether this is a root with the capability to mount: for buildah the one who is not rootless."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        capabilities = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    return os.geteuid() == 0 and bool(capabilities >> 21 & 1)  # CAP_SYS_ADMIN, capabilities(7)
+
+
 def buildah_runtime_dir() -> str:
     """Return what buildah takes for XDG_RUNTIME_DIR where there is none (containers/storage, GetRootlessRuntimeDir)."""
     return os.path.join(os.environ.get("TMPDIR", "/var/tmp"), f"containers-user-{os.getuid()}", "containers")

@@ -124,8 +124,8 @@ def test_kinds_do_not_share_their_words() -> None:
 
 def test_a_wrong_login_is_not_a_missing_one() -> None:
     stderr = (FIXTURES / "skopeo-1.9.3/refusals/inspect-no-password.txt").read_text()
-    missing = explained(failed(stderr), IMAGE, "look up", Access())
-    wrong = explained(failed(stderr), IMAGE, "look up", Access(with_login=True))
+    missing = explained(failed(stderr), IMAGE, "look up", Access(logins=frozenset({"other.example.com"})))
+    wrong = explained(failed(stderr), IMAGE, "look up", Access(logins=frozenset({"registry.example.com"})))
     assert missing.cause.startswith("registry.example.com wants a login")
     assert wrong.cause.startswith("registry.example.com does not accept the login")
 
