@@ -67,8 +67,9 @@ FINDINGS: tuple[Finding, ...] = (
     _finding(
         "network_helper",
         r"failed to read from slirp4netns sync pipe|could not find (slirp4netns|pasta)|pasta failed with exit code",
-        "the network of RUN steps cannot be made: slirp4netns or pasta is missing, or the device /dev/net/tun",
-        "Install them (role builder_tools), load the module tun, give a container the device; or use network: host",
+        "the network of RUN steps cannot be made: slirp4netns or pasta is missing, or users cannot open /dev/net/tun",
+        "Install them (role builder_tools), load the module tun, give a container the device, "
+        "let users open /dev/net/tun (mode 0666); or use network: host",
     ),
     _finding(
         "cgroup_hybrid",

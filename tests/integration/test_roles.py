@@ -462,6 +462,31 @@ class TestIsolation:
             host.away("builder")
             host.away("crun")
 
+    def test_a_runtime_whose_steps_get_no_network_is_not_used_and_the_remedy_is_named(self, host: Host) -> None:
+        # As outside of udev's rules, in a container for example: only root may open the device.
+        host.sh("chmod 600 /dev/net/tun")
+        conf = f"/home/{USER}/.config/containers/containers.conf.d/50-rootless-buildah.conf"
+        try:
+            # A wish is not overruled; it fails and says what to do.
+            wished = host.role("builder", {"builder_isolation": "oci"})
+            assert wished.status != 0
+            assert "let users open /dev/net/tun" in wished.words
+            # The verification builds with the network that the user's builds have.
+            done = host.role("builder")
+            assert done.changed == 1
+            assert "BUILDAH_ISOLATION=chroot" in host.run(["cat", conf])
+            assert "RUN steps are isolated by chroot" in done.words
+            assert "let users open /dev/net/tun" in done.words
+            assert host.role("builder").changed == 0
+            host.sh("chmod 666 /dev/net/tun")
+            repaired = host.role("builder")
+            assert repaired.changed == 1
+            assert "by chroot" not in repaired.words
+            assert host.run(["cat", conf], check=False).startswith("cat: ")
+        finally:
+            host.sh("chmod 666 /dev/net/tun")
+            host.away("builder")
+
 
 class TestBuilder:
     def test_a_link_that_the_user_planted_does_not_turn_roots_hand(self, host: Host) -> None:

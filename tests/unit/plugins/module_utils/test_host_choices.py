@@ -35,10 +35,11 @@ class TestIsolation:
     def test_a_run_step_that_worked_decides_for_oci(self) -> None:
         assert choose_isolation("auto", {"rc": 0, "stderr": ""})["isolation"] == "oci"
 
-    def test_a_run_step_that_failed_decides_for_chroot_and_says_why(self) -> None:
-        choice = choose_isolation("auto", {"rc": 1, "stderr": HYBRID})
+    @pytest.mark.parametrize("stderr, finding", [(HYBRID, "cgroup_hybrid"), (NO_TUN, "network_helper")])
+    def test_a_run_step_that_failed_decides_for_chroot_and_says_why(self, stderr: str, finding: str) -> None:
+        choice = choose_isolation("auto", {"rc": 1, "stderr": stderr})
         assert choice["isolation"] == "chroot"
-        assert "cgroup_hybrid" in choice["reason"]
+        assert finding in choice["reason"]
 
     @pytest.mark.parametrize("trial", [None, {}, {"skipped": True}])
     def test_without_a_trial_buildahs_own_default_is_assumed(self, trial: dict[str, Any] | None) -> None:
