@@ -4,7 +4,8 @@
 """What registries.conf says about names. Reads files; touches neither Ansible nor processes.
 
 The files and their order are those of containers-registries.conf(5) and containers-registries.conf.d(5). Only what
-decides where a short name leads, which registry speaks plain HTTP and whether mirrors exist is read.
+decides where a short name leads, which registry speaks plain HTTP and whether mirrors exist is read, in the forms that
+the manual shows.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from dataclasses import dataclass, field
 from typing import Iterator, Optional
 
 _HEADER = re.compile(r"\[\[?\s*([\w.]+)\s*\]\]?\Z")
-_PAIR = re.compile(r"""(?:"([^"]+)"|([\w-]+))\s*=\s*(.+)\Z""", re.DOTALL)
+_PAIR = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([\w-]+))\s*=\s*(.+)\Z""", re.DOTALL)
 _STRING = re.compile(r'"([^"]*)"|\'([^\']*)\'')
+SYSTEM = "/etc/containers/registries.conf"
+# Written by the tools themselves when somebody chose at a prompt what a short name means.
+SYSTEM_ALIASES = "/var/cache/containers/short-name-aliases.conf"
+USER_ALIASES = ".cache/containers/short-name-aliases.conf"
 
 
 @dataclass
@@ -49,10 +54,11 @@ class RegistriesConf:
 
     def without_mirrors(self) -> str:
         """Return a registries.conf that reads every registry at its own place."""
-        entries = [
-            f'[[registry]]\nprefix = "{prefix}"\nlocation = "{prefix}"\ninsecure = true\n'
-            for prefix in sorted(self.insecure)
-        ]
+        entries = []
+        for prefix in sorted(self.insecure):
+            # *.example.com is no place: with a location, every name below it would be rewritten to nonsense.
+            location = "" if prefix.startswith("*.") else f'location = "{prefix}"\n'
+            entries.append(f'[[registry]]\nprefix = "{prefix}"\n{location}insecure = true\n')
         helpers = ", ".join(f'"{helper}"' for helper in self.helpers)
         return (f"credential-helpers = [{helpers}]\n" if helpers else "") + "".join(entries)
 
@@ -64,11 +70,12 @@ def load(home: str, environment_file: Optional[str] = None) -> RegistriesConf:
     :param environment_file: the value of CONTAINERS_REGISTRIES_CONF.
     """
     user = os.path.join(home, ".config/containers/registries.conf")
-    main = environment_file or (user if os.path.exists(user) else "/etc/containers/registries.conf")
+    main = environment_file or (user if os.path.exists(user) else SYSTEM)
     conf = RegistriesConf()
     # A user's own file keeps the host's drop-ins from being read (containers/image, newConfigWrapperWithHomeDir).
-    system = _drop_ins("/etc/containers/registries.conf.d") if main != user else []
-    for path in [main, *system, *_drop_ins(user + ".d")]:
+    system = _drop_ins(SYSTEM + ".d") if main != user else []
+    aliases = SYSTEM_ALIASES if os.geteuid() == 0 else os.path.join(home, USER_ALIASES)
+    for path in [main, *system, *_drop_ins(user + ".d"), aliases]:
         try:
             with open(path, encoding="utf-8") as file:
                 _read(file.read(), conf)
@@ -111,13 +118,17 @@ def _read(text: str, conf: RegistriesConf) -> None:
             table, entry = header, {}
             conf.mirrors = conf.mirrors or header == "registry.mirror"
         elif table == "aliases":
-            conf.aliases[name] = _text(value)
+            conf.aliases.pop(name, None)
+            if _text(value):
+                conf.aliases[name] = _text(value)
         elif table == "registry":
             entry[name] = value
-        elif table == "" and name == "unqualified-search-registries":
-            conf.search = [first or second for first, second in _STRING.findall(value)]
+        elif (table, name) in (("", "unqualified-search-registries"), ("registries.search", "registries")):
+            conf.search = _texts(value)
+        elif (table, name) == ("registries.insecure", "registries"):
+            conf.insecure.update(_texts(value))
         elif table == "" and name == "credential-helpers":
-            conf.helpers = [first or second for first, second in _STRING.findall(value)]
+            conf.helpers = _texts(value)
     _close(table, entry, conf)
 
 
@@ -125,15 +136,21 @@ def _close(table: str, entry: dict[str, str], conf: RegistriesConf) -> None:
     if table != "registry" or not entry:
         return
     prefix, location = _text(entry.get("prefix", "")), _text(entry.get("location", ""))
+    # A table takes the place of an earlier one with its prefix.
+    conf.insecure.discard(prefix or location)
     if entry.get("insecure", "").strip() == "true":
         conf.insecure.add(prefix or location)
-    if prefix and location and prefix != location:
+    if "mirror" in entry or (prefix and location and prefix != location):
         conf.mirrors = True
 
 
 def _text(value: str) -> str:
     match = _STRING.match(value.strip())
     return (match.group(1) or match.group(2) or "") if match else ""
+
+
+def _texts(value: str) -> list[str]:
+    return [first or second for first, second in _STRING.findall(value)]
 
 
 def _statements(text: str) -> Iterator[tuple[Optional[str], str, str]]:
@@ -148,5 +165,5 @@ def _statements(text: str) -> Iterator[tuple[Optional[str], str, str]]:
         if header:
             yield header.group(1), "", ""
         elif pair:
-            yield None, pair.group(1) or pair.group(2), pair.group(3)
+            yield None, pair.group(1) or pair.group(2) or pair.group(3), pair.group(4)
         pending = ""
