@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, TypeVar
 
 from ansible_collections.rootless.buildah.plugins.module_utils._key import SCHEMA, Variant
 
@@ -20,6 +20,7 @@ MEDIA_TYPE = "application/vnd.in-toto+json"
 # Tag URIs (RFC 4151): names for ever, no promise that anything answers there.
 BUILD_TYPE = "tag:rootless.buildah,2026:build/v1"
 BUILDER = "tag:rootless.buildah,2026:builder/host"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ def read_statement(data: bytes, digest: Optional[str] = None) -> Optional[BuildR
         internal = definition["internalParameters"]
         run = statement["predicate"]["runDetails"]
         return BuildRecord(
-            key=internal["key"],
+            key=_a(str, internal["key"]),
             variants={
-                platform: Variant(one["key"], one["components"], one["files"])
+                platform: Variant(_a(str, one["key"]), _a(dict, one["components"]), _a(dict, one["files"]))
                 for platform, one in internal["variants"].items()
             },
             artifacts={entry["name"]: entry["digest"]["sha256"] for entry in run.get("byproducts", ())},
@@ -120,8 +121,15 @@ def read_statement(data: bytes, digest: Optional[str] = None) -> Optional[BuildR
             versions=run["builder"].get("version", {}),
             schema=internal["schema"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+def _a(kind: type[_T], value: Any) -> _T:
+    """Return a value of a statement that must be of a kind, or else the statement is not readable."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
 
 
 def dump(statement: Mapping[str, Any]) -> bytes:
