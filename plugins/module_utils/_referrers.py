@@ -48,14 +48,19 @@ def read_index(data: Optional[bytes]) -> tuple[list[dict[str, Any]], tuple[Recor
     """Return the entries of a referrers' index and, among them, ours, the newest last."""
     try:
         entries = [entry for entry in json.loads(data or b"{}").get("manifests", []) if isinstance(entry, dict)]
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         entries = []
-    ours = [
-        RecordRef(entry["annotations"][KEY_ANNOTATION], entry["digest"], entry["annotations"].get(SIGNED_ANNOTATION))
-        for entry in entries
-        if KEY_ANNOTATION in (entry.get("annotations") or {})
-    ]
-    return entries, tuple(ours)
+    return entries, tuple(ref for ref in (_ref(entry) for entry in entries) if ref)
+
+
+def _ref(entry: Mapping[str, Any]) -> Optional[RecordRef]:
+    """Return what an entry of an index announces, or None when it is not ours; anybody may have written it."""
+    annotations, digest = entry.get("annotations"), entry.get("digest")
+    if not isinstance(annotations, dict) or not isinstance(annotations.get(KEY_ANNOTATION), str):
+        return None
+    if not isinstance(digest, str):
+        return None
+    return RecordRef(annotations[KEY_ANNOTATION], digest, annotations.get(SIGNED_ANNOTATION))
 
 
 class Referrers:
@@ -95,7 +100,7 @@ class Referrers:
                 layer = json.load(file)["layers"][0]["digest"].partition(":")[2]
             with open(os.path.join(directory, layer), "rb") as file:
                 return read_statement(file.read(), digest)
-        except (BuildahError, OSError, ValueError, LookupError, TypeError):
+        except (BuildahError, OSError, ValueError, LookupError, TypeError, AttributeError):
             # Whatever is wrong with a record, it is worth no more than none: the image is built again.
             return None
 
@@ -173,12 +178,9 @@ class Referrers:
 
 def _without(ours: Mapping[str, Any], index: Optional[bytes]) -> list[dict[str, Any]]:
     """Return the entries of an index but those that ``ours`` replaces: the same record, or an older one of its key."""
-    key = ours["annotations"][KEY_ANNOTATION]
-    return [
-        entry
-        for entry in read_index(index)[0]
-        if (entry.get("annotations") or {}).get(KEY_ANNOTATION) != key and entry.get("digest") != ours["digest"]
-    ]
+    entries, refs = read_index(index)
+    gone = [ref.digest for ref in refs if ref.key == ours["annotations"][KEY_ANNOTATION]] + [ours["digest"]]
+    return [entry for entry in entries if entry.get("digest") not in gone]
 
 
 def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
