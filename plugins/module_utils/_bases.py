@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
@@ -33,21 +33,38 @@ class Base:
     identity: str
 
 
+# What else processors run, the most capable first (containers/image, platform_matcher.go, compatibility).
+_COMPATIBLE = ("linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5")
+
+
 class BaseMissing(InputError):
     """A base image that is nowhere; in check mode this very play may still build it."""
 
 
 def platform_entry(index: Mapping[str, Any], platform: str) -> Optional[Mapping[str, Any]]:
     """Return an index's entry for a platform (OCI image index specification), or None."""
-    for entry in index.get("manifests", ()):
-        has = entry.get("platform") or {}
-        parts = [has.get("os", ""), has.get("architecture", "")] + ([has["variant"]] if has.get("variant") else [])
-        if all(parts) and normalise_platform("/".join(parts)) == platform:
-            return dict(entry)
     # An index that names no variant serves every one of them.
-    if platform.count("/") == 2:
-        return platform_entry(index, platform.rpartition("/")[0])
+    return _first_entry(index, (platform, _without_variant(platform)))
+
+
+def base_entry(index: Mapping[str, Any], platform: str) -> Optional[Mapping[str, Any]]:
+    """Return an index's entry that a build for a platform starts from, which may be of a lesser processor."""
+    compatible = _COMPATIBLE[_COMPATIBLE.index(platform) :] if platform in _COMPATIBLE else (platform,)
+    return _first_entry(index, (*compatible, _without_variant(platform)))
+
+
+def _first_entry(index: Mapping[str, Any], platforms: Sequence[str]) -> Optional[Mapping[str, Any]]:
+    for platform in platforms:
+        for entry in index.get("manifests") or ():
+            has = entry.get("platform") or {}
+            parts = [has.get("os", ""), has.get("architecture", "")] + ([has["variant"]] if has.get("variant") else [])
+            if all(parts) and normalise_platform("/".join(parts)) == platform:
+                return dict(entry)
     return None
+
+
+def _without_variant(platform: str) -> str:
+    return "/".join(platform.split("/")[:2])
 
 
 class BaseResolver:
@@ -126,7 +143,7 @@ class BaseResolver:
         manifest = json.loads(data)
         if "manifests" not in manifest:
             return digest_of(data)
-        entry = platform_entry(manifest, platform)
+        entry = base_entry(manifest, platform)
         if entry is None:
             raise InputError(
                 f"the base image {image} has no variant for {platform}",
