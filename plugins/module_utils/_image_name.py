@@ -17,7 +17,10 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?\Z")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?\Z")
+# The reference package counts registry and path, not the tag.
+_LONGEST = 255
 
 LOCAL_HOST = "localhost"
 
@@ -67,6 +70,12 @@ class ImageName:
         if (host and not _HOST.match(host)) or not _PATH.match(path):
             raise InputError(
                 f"{text!r} is no image name", "", "Write it as [registry[:port]/]path[:tag], the path in lower case"
+            )
+        if len(rest) > _LONGEST:
+            raise InputError(
+                f"{text!r} is no image name",
+                f"registry and path have {len(rest)} characters, {_LONGEST} are allowed",
+                "Choose a shorter name",
             )
         return cls(host, path, tag, digest)
 
