@@ -170,7 +170,8 @@ def plan(wanted: Wanted, local: Local, destinations: Sequence[Destination] = ())
     reasons += [
         reason
         for reason in found.reasons
-        if not (reason.reason == "base_image" and reason.new is None and reason.name in pending)
+        # Behind the variable of a script or the name of a context stands the image.
+        if not (reason.reason == "base_image" and reason.new is None and reason.name.rpartition("=")[2] in pending)
     ]
     if not found.build and local.stale_outputs:
         reasons += [Reason("output", name=name) for name in local.stale_outputs]
@@ -214,12 +215,13 @@ def _deliver(wanted: Wanted, local: Local, destinations: Sequence[Destination], 
             and there.config == f"sha256:{local.ready_id}"
             and _form_is_right(wanted, there)
         ):
-            deliveries.append(Delivery(there.name, RECORD))
+            # A record that says it is signed would hide for ever that the image is not.
+            deliveries.append(Delivery(there.name, SIGN if wanted.sign_by else RECORD))
         else:
             deliveries.append(Delivery(there.name, PUSH))
     build = must_build or bool(deliveries and source is None and local.ready_id is None)
     load = None
-    if wanted.load and not build and source and not (local.tag_id and wanted.key in local.tag_keys):
+    if wanted.load and not build and not (local.tag_id and wanted.key in local.tag_keys):
         if local.ready_id:
             return Plan(False, tuple(deliveries), tag=local.ready_id, reasons=(*reasons, Reason("not_loaded")))
         load = source
@@ -301,7 +303,7 @@ def _component_differences(old: Variant, new: Variant) -> list[Reason]:
                     new=after,
                 )
             )
-        elif isinstance(before or {}, dict) and isinstance(after or {}, dict):
+        elif isinstance(before, (dict, type(None))) and isinstance(after, (dict, type(None))):
             names = sorted(set(before or {}) | set(after or {}))
             reasons += [
                 Reason(component, name=name, old=(before or {}).get(name), new=(after or {}).get(name))
