@@ -57,7 +57,8 @@ def sha256(text: str) -> str:
 
 
 # Records at registries hold keys, so the text that is hashed may never change without a new schema number. Which parts
-# it has is said in docs/build-key.md; it is JSON in its shortest form: names sorted, no spaces, ASCII only.
+# it has is said in docs/build-key.md. How they are written is said nowhere else: this text was read off the code of
+# schema 1 and is frozen here, JSON in its shortest form with sorted names and ASCII only.
 def test_the_text_of_a_key_is_stable() -> None:
     text = (
         '{"components":{'
@@ -312,7 +313,8 @@ class TestRefresh:
         quarters = [sum(1 for age in ages if age // (WEEK / 4) == quarter) for quarter in range(4)]
         assert min(quarters) > 100
 
-    # Equal on all builders, whatever Python they have: a number that a hash seed or a host decides would not be.
+    # Equal on all builders, of every release: another way to shift would build every image anew once. The documentation
+    # says only that it is by the name, so this is the code's own way, frozen.
     def test_the_moment_of_an_image_is_the_same_everywhere(self) -> None:
         shift = int(hashlib.sha256(b"registry.example.com/team/app:1").hexdigest()[:8], 16) % WEEK
         assert refresh_bucket("7d", "registry.example.com/team/app:1", NOW) == int((NOW + shift) // WEEK)
