@@ -8,9 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from typing import Any, Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._user import buildah_runtime_dir
+
+# Under these names docker keeps the login for docker.io (containers/image, normalizeRegistry).
+_DOCKER_HUB = ("index.docker.io", "registry-1.docker.io")
 
 
 def merged_auth(
@@ -20,10 +24,12 @@ def merged_auth(
 
     :param named: the file the user named; None to find it where buildah does.
     """
-    auths = _auths(named, environment)
+    auths, helpers = _logins(named, environment)
     token = base64.b64encode(f"{username}:{password}".encode()).decode()
     auths.update({host: {"auth": token} for host in hosts})
-    return json.dumps({"auths": auths}).encode()
+    # The tools ask a registry's helper in the first place.
+    helpers = {host: helper for host, helper in helpers.items() if host not in hosts}
+    return json.dumps({"auths": auths, **({"credHelpers": helpers} if helpers else {})}).encode()
 
 
 def login_hosts(named: Optional[str], environment: Mapping[str, str]) -> frozenset[str]:
@@ -31,7 +37,9 @@ def login_hosts(named: Optional[str], environment: Mapping[str, str]) -> frozens
 
     :param named: the file the user named; None to find it where buildah does.
     """
-    return frozenset(place.partition("/")[0] for place in _auths(named, environment))
+    auths, helpers = _logins(named, environment)
+    hosts = {re.sub(r"^https?://", "", place).partition("/")[0] for place in (*auths, *helpers)}
+    return frozenset("docker.io" if host in _DOCKER_HUB else host for host in hosts)
 
 
 def own_auth_file(environment: Mapping[str, str], empty: str) -> Optional[str]:
@@ -52,14 +60,16 @@ def own_auth_file(environment: Mapping[str, str], empty: str) -> Optional[str]:
     return found or empty
 
 
-def _auths(named: Optional[str], environment: Mapping[str, str]) -> dict[str, Any]:
+def _logins(named: Optional[str], environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the entries of the file that counts, and the helpers that keep logins for it."""
     for path in [named] if named else _own_files(environment):
         try:
             with open(path, encoding="utf-8") as file:
-                return dict(json.load(file).get("auths", {}))
-        except (OSError, ValueError, AttributeError):
+                found = json.load(file)
+            return dict(found.get("auths") or {}), dict(found.get("credHelpers") or {})
+        except (OSError, ValueError, AttributeError, TypeError):
             continue
-    return {}
+    return {}, {}
 
 
 def _own_files(environment: Mapping[str, str]) -> list[str]:
