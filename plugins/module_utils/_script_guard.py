@@ -43,6 +43,10 @@ copy|add)
   exec {real} "$@" ;;
 build|bud|build-using-dockerfile|pull|push|login)
   refuse "a native script cannot call buildah $1: base_images declares bases, and the module pushes the result" ;;
+--help|-h|--version|-v)
+  exec {real} "$@" ;;
+-*)
+  refuse "a native script gives buildah its command first, without $1 before it: the module chooses the store" ;;
 *)
   exec {real} "$@" ;;
 esac
