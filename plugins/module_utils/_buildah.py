@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 from dataclasses import replace
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._build_command import MARKER_SECRET
 from ansible_collections.rootless.buildah.plugins.module_utils._confinement import Confinement
@@ -65,6 +65,10 @@ class Buildah:
         """Return a local image's platform as ``os/arch[/variant]``."""
         config = json.loads(self._run(["inspect", "--type=image", image_id]).text)["OCIv1"]
         return "/".join(config[name] for name in ("os", "architecture", "variant") if config.get(name))
+
+    def docker_config(self, image_id: str) -> dict[str, Any]:
+        """Return a local image's configuration as buildah reads it, with what OCI's format does not know."""
+        return dict(json.loads(self._run(["inspect", "--type=image", image_id]).text)["Docker"])
 
     def manifest_digest(self, name: str) -> str:
         """Return the digest of a local image's manifest; of one that was pulled from an index that of its own entry."""

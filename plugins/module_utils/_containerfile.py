@@ -126,7 +126,8 @@ def needs(containerfile: Containerfile, *, args: Mapping[str, str], target: Opti
     :param version: the version of buildah. Without it the answer covers all versions that are known; with it, a
         Containerfile that this buildah would misread is refused.
     :param image_format: ``oci`` or ``docker``; images of the first kind hold no ONBUILD. None assumes the second.
-    :param triggers: the ONBUILD lines of bases, by :attr:`BaseImage.name`; nothing in the file shows them.
+    :param triggers: the ONBUILD lines of bases, by :attr:`BaseImage.name` or by the named context that stands for one;
+        nothing in the file shows them.
     :raises InputError: for an unknown target, and for what buildah would refuse or build wrongly.
     """
     request = _Request(args, target or None, normalise_platform(platform), normalise_platform(build_platform),
@@ -596,7 +597,7 @@ class _Evaluation:
         if raw in self._request.named_contexts:
             stage.named_contexts.append(raw)
             stage.complete = False
-            return []
+            return list(parse_triggers(self._request.triggers.get(raw, ()), raw))
         name = self._read(stage, raw, for_name, start).text
         if not name:
             raise InputError(f"{self._where(start)}: {raw} is empty",

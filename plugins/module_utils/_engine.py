@@ -68,6 +68,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._resolve import C
 from ansible_collections.rootless.buildah.plugins.module_utils._skopeo import Skopeo, digest_of
 from ansible_collections.rootless.buildah.plugins.module_utils._state import State
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import storage_conf, storage_flags
+from ansible_collections.rootless.buildah.plugins.module_utils._triggers import TriggerReader
 from ansible_collections.rootless.buildah.plugins.module_utils._user import (
     credential_paths,
     environment,
@@ -245,8 +246,15 @@ class Engine:
         return self._with_credentials(inputs, lambda access: self._look(inputs, access, check, pending))  # type: ignore[no-any-return]
 
     def _look(self, inputs: BuildInputs, access: Access, check: bool, pending: frozenset[str]) -> Outlook:
-        bases = BaseResolver(self._skopeo(inputs, access), self._buildah(access), self._conf, self._base_answers)
-        resolution = resolve(inputs, bases, self._contexts, tolerate_missing_bases=check, pending=pending)
+        doors = self._skopeo(inputs, access), self._buildah(access)
+        resolution = resolve(
+            inputs,
+            BaseResolver(*doors, self._conf, self._base_answers),
+            TriggerReader(*doors, self._state).read,
+            self._contexts,
+            tolerate_missing_bases=check,
+            pending=pending,
+        )
         key = overall_key(resolution.variants)
         wanted = Wanted(
             key,
@@ -441,7 +449,8 @@ class Engine:
 
     def _rehash(self, inputs: BuildInputs, resolution: Resolution, platform: str) -> Mapping[str, Any]:
         known = _KnownBases(resolution)
-        return resolve(inputs, known, self._contexts).variants[platform].components  # type: ignore[arg-type]
+        again = resolve(inputs, known, known.triggers, self._contexts)  # type: ignore[arg-type]
+        return again.variants[platform].components
 
     def _keep_artifacts(self, outlook: Outlook, job: Job, outcome: Outcome) -> None:
         """Move a script's exports to where they are wanted, each whole or not at all."""
@@ -596,10 +605,15 @@ class _KnownBases:
 
     def __init__(self, resolution: Resolution) -> None:
         self._answers = resolution.answers
+        self._triggers = resolution.triggers
 
     def resolve(self, name: str, platform: str, _pull: str) -> Base:
         """Return what a base was found to be."""
         return self._answers[name, platform]
+
+    def triggers(self, base: Base, platform: str) -> tuple[str, ...]:
+        """Return a base's ONBUILD lines as they were read."""
+        return self._triggers[base.name, platform]
 
 
 def _patience(inputs: BuildInputs) -> Patience:

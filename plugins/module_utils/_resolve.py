@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from ansible_collections.rootless.buildah.plugins.module_utils._bases import Base, BaseMissing, BaseResolver
 from ansible_collections.rootless.buildah.plugins.module_utils._containerfile import Containerfile, Needs, needs, parse
@@ -30,6 +30,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._plan import Reas
 
 _IMAGE_SCHEMES = ("docker-image://", "container-image://", "docker://")
 _URL_SCHEMES = ("http://", "https://", "git://", "git@", "ssh://")
+TriggersOf = Callable[[Base, str], "tuple[str, ...]"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Resolution:
 
     :param early_reasons: why the key is not final: a base that does not exist yet.
     :param answers: what each base was found to be, by the name and the platform that were asked for.
+    :param triggers: the ONBUILD lines of the bases that stages begin with, by the same.
     """
 
     variants: Mapping[str, Variant]
@@ -46,6 +48,7 @@ class Resolution:
     warnings: tuple[str, ...] = ()
     early_reasons: tuple[Reason, ...] = ()
     answers: Mapping[tuple[str, str], Base] = field(default_factory=dict)
+    triggers: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def base_images(self) -> dict[str, str]:
@@ -81,6 +84,7 @@ class ContextReader:
 def resolve(
     inputs: BuildInputs,
     bases: BaseResolver,
+    triggers: TriggersOf,
     contexts: ContextReader,
     *,
     tolerate_missing_bases: bool = False,
@@ -88,24 +92,33 @@ def resolve(
 ) -> Resolution:
     """Resolve an image's inputs.
 
+    :param triggers: reads the ONBUILD lines of a base for a platform.
     :param tolerate_missing_bases: in check mode a base that is nowhere may be one that this very play builds.
     :param pending: names of bases that are known to be built before this image.
     """
-    resolver = _Resolver(inputs, bases, contexts, tolerate_missing_bases, pending)
+    resolver = _Resolver(inputs, bases, triggers, contexts, tolerate_missing_bases, pending)
     return resolver.script() if inputs.is_script else resolver.containerfile()
 
 
 class _Resolver:
     def __init__(
-        self, inputs: BuildInputs, bases: BaseResolver, contexts: ContextReader, tolerate: bool, pending: frozenset[str]
+        self,
+        inputs: BuildInputs,
+        bases: BaseResolver,
+        triggers: TriggersOf,
+        contexts: ContextReader,
+        tolerate: bool,
+        pending: frozenset[str],
     ) -> None:
         self._inputs = inputs
         self._bases = bases
+        self._triggers_of = triggers
         self._contexts = contexts
         self._tolerate = tolerate
         self._pending = pending
         self._early: list[Reason] = []
         self._answers: dict[tuple[str, str], Base] = {}
+        self._triggers: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def script(self) -> Resolution:
         inputs = self._inputs
@@ -139,15 +152,7 @@ class _Resolver:
         context: Optional[ContextDigest] = None
         ignore = find_ignore_file(inputs.path, inputs.containerfile) if inputs.path else IgnoreFile(None, ())
         for platform in inputs.platforms:
-            need = needs(
-                parsed,
-                args=inputs["args"],
-                target=inputs["target"],
-                platform=platform,
-                build_platform=host_platform(),
-                named_contexts=tuple(named),
-                image_format=inputs["format"],
-            )
+            need = self._needs(parsed, platform)
             uncovered += need.uncovered
             found = self._reachable_bases(need, platform)
             digests, plain = self._named_contexts(need, platform, found)
@@ -192,11 +197,47 @@ class _Resolver:
             self._warn(context),
             tuple(dict.fromkeys(self._early)),
             self._answers,
+            self._triggers,
         )
+
+    def _needs(self, parsed: Containerfile, platform: str) -> Needs:
+        """Return what a platform's build needs, what triggers of its bases need included.
+
+        A trigger may name a stage that nothing needed before, and so another base with triggers.
+        """
+        inputs = self._inputs
+        triggers: dict[str, tuple[str, ...]] = {}
+        while True:
+            need = needs(
+                parsed,
+                args=inputs["args"],
+                target=inputs["target"],
+                platform=platform,
+                build_platform=host_platform(),
+                named_contexts=tuple(inputs["build_contexts"]),
+                image_format=inputs["format"],
+                triggers=triggers,
+            )
+            unpinned_with_push(inputs, [ImageName.parse(base.name) for base in need.bases])
+            begun = {base.name: (base.name, base.platform or platform) for base in need.bases if base.used_by == "FROM"}
+            for word in need.named_contexts:
+                image = _image_of(inputs["build_contexts"][word])
+                if image:
+                    begun[word] = (image, platform)
+            fresh = {word: self._read_triggers(*base) for word, base in begun.items() if word not in triggers}
+            triggers.update(fresh)
+            if not any(fresh.values()):
+                return need
+
+    def _read_triggers(self, name: str, platform: str) -> tuple[str, ...]:
+        base = self._base(name, platform)
+        if base is None:
+            return ()
+        self._triggers[name, platform] = self._triggers_of(base, platform)
+        return self._triggers[name, platform]
 
     def _reachable_bases(self, need: Needs, platform: str) -> dict[str, Base]:
         """Return each base under both the word as written and the expanded one, because buildah matches either."""
-        unpinned_with_push(self._inputs, [ImageName.parse(base.name) for base in need.bases])
         found: dict[str, Base] = {}
         for wanted in need.bases:
             base = self._base(wanted.name, wanted.platform or platform)
@@ -219,9 +260,9 @@ class _Resolver:
         digests, plain = {}, {}
         for name in need.named_contexts:
             value = self._inputs["build_contexts"][name]
-            scheme = next((scheme for scheme in _IMAGE_SCHEMES if value.startswith(scheme)), None)
-            if scheme:
-                base = self._base(value[len(scheme) :], platform)
+            image = _image_of(value)
+            if image:
+                base = self._base(image, platform)
                 if base:
                     found[name] = base
             elif value.startswith(_URL_SCHEMES):
@@ -236,6 +277,8 @@ class _Resolver:
         if str(ImageName.parse(name).tagged()) in self._pending:
             self._early.append(Reason("base_will_change", name=name))
             return None
+        if (name, platform) in self._answers:
+            return self._answers[name, platform]
         try:
             answer = self._bases.resolve(name, platform, self._inputs["pull"])
         except BaseMissing:
@@ -262,6 +305,11 @@ class _Resolver:
         return (text,)
 
 
+def _image_of(context: str) -> Optional[str]:
+    """Return the image that a named context is, None for other kinds."""
+    return next((context[len(scheme) :] for scheme in _IMAGE_SCHEMES if context.startswith(scheme)), None)
+
+
 def _may_begin_with_nothing(parsed: Containerfile) -> bool:
     """Return whether a stage has no base, as far as the file alone tells."""
     words = [each.words[0] for each in parsed.instructions if each.name == "FROM" and each.words]
@@ -273,12 +321,7 @@ def base_names(inputs: BuildInputs) -> set[str]:
     if inputs.is_script:
         return {str(name) for name in inputs.base_images.values()}
     parsed = parse(inputs.recipe, inputs.containerfile or "Containerfile")
-    found = {
-        value[len(scheme) :]
-        for value in inputs["build_contexts"].values()
-        for scheme in _IMAGE_SCHEMES
-        if value.startswith(scheme)
-    }
+    found = {image for image in map(_image_of, inputs["build_contexts"].values()) if image}
     for platform in inputs.platforms:
         need = needs(
             parsed,

@@ -61,9 +61,12 @@ class Skopeo:
             remedy="Check the address; something else than a registry may answer there",
         )
 
-    def config(self, image: ImageName) -> bytes:
-        """Return the image configuration's bytes."""
-        return self._call(["inspect", "--raw", "--config", *self._access.flags(), f"docker://{image}"], image, "read")
+    def config(self, image: ImageName, platform: str) -> bytes:
+        """Return the image configuration's bytes; of an index those of the image for a platform."""
+        names = ("os", "arch", "variant")
+        chosen = [f"--override-{name}={value}" for name, value in zip(names, platform.split("/"))]
+        argv = [*chosen, "inspect", "--raw", "--config", *self._access.flags(), f"docker://{image}"]
+        return self._call(argv, image, "read")
 
     def copy_between(self, source: ImageName, target: ImageName, *, sign_by: Optional[str] = None) -> None:
         """Copy an image with everything it lists and its digest unchanged from one name to another."""

@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._record import BuildRecord, dump, read_statement
 
@@ -60,10 +60,12 @@ class State:
         self._images = os.path.join(root, "images")
         self._locks = os.path.join(root, "locks")
         self._logs = os.path.join(root, "logs")
+        self._triggers = os.path.join(root, "triggers")
 
     def prepare(self) -> None:
         """Make the directories; only their owner may look inside."""
-        for directory in (self.root, self.jobs, self._records, self._apart, self._images, self._locks, self._logs):
+        directories = (self._records, self._apart, self._images, self._locks, self._logs, self._triggers)
+        for directory in (self.root, self.jobs, *directories):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         for depth in ("*", "*/*"):
             for leftover in glob.glob(os.path.join(glob.escape(self.root), depth, ".new-*")):
@@ -139,6 +141,24 @@ class State:
     def remember(self, name: str, memory: dict[str, Any]) -> None:
         """Replace what is remembered under an image's name."""
         write_atomically(os.path.join(self._images, _token(name)), dump({"name": name, **memory}))
+
+    # What base images hold, so that registries need not be asked again.
+
+    def triggers(self, identity: str, platform: str) -> Optional[tuple[str, ...]]:
+        """Return the ONBUILD lines of a base image, or None when they were not read yet.
+
+        :param identity: a digest or an image's id; behind the digest of an index each platform has an image of its own.
+        """
+        try:
+            with open(os.path.join(self._triggers, _token(f"{identity} {platform}")), encoding="utf-8") as file:
+                return tuple(json.load(file)["triggers"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def remember_triggers(self, identity: str, platform: str, triggers: Sequence[str]) -> None:
+        """Remember the ONBUILD lines of a base image."""
+        about = {"base": identity, "platform": platform, "triggers": list(triggers)}
+        write_atomically(os.path.join(self._triggers, _token(f"{identity} {platform}")), dump(about))
 
     def new_log(self, name: str) -> str:
         """Return the path of a new log file of an image; the oldest logs of that image go."""

@@ -475,6 +475,17 @@ def test_triggers_of_a_base_go_off_when_they_are_given() -> None:
     assert names(found) == ["x:1", "y"]
 
 
+def test_triggers_of_an_image_that_a_named_context_stands_for_go_off_too() -> None:
+    found = need("FROM root\n", named_contexts=["root"], triggers={"root": ["COPY a /a"]})
+    assert found.copy_sources == ("a",)
+
+
+def test_a_trigger_may_make_a_stage_needed() -> None:
+    text = "FROM z AS other\nFROM x:1\n"
+    assert names(need(text)) == ["x:1"]
+    assert names(need(text, triggers={"x:1": ["COPY --from=other / /"]})) == ["z", "x:1"]
+
+
 # -- what the layer cache does not compare
 
 
