@@ -122,6 +122,8 @@ def list_push_arguments(inputs: BuildInputs) -> list[str]:
 
 def image_push_arguments(inputs: BuildInputs) -> list[str]:
     """Return the flags that only ``buildah push`` of a single image understands."""
-    argv = [f"--compression-format={inputs['compression_format']}"] if inputs["compression_format"] else []
+    # Otherwise buildah pushes an image of OCI's format as soon as the registry has a layer of it compressed with zstd.
+    argv = ["--format=v2s2"] if inputs["format"] == "docker" and not inputs.is_script else []
+    argv += [f"--compression-format={inputs['compression_format']}"] if inputs["compression_format"] else []
     argv += [f"--compression-level={inputs['compression_level']}"] if inputs["compression_level"] is not None else []
     return argv

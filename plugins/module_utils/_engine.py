@@ -16,7 +16,11 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ansible_collections.rootless.buildah.plugins.module_utils._auth import login_hosts, merged_auth, own_auth_file
 from ansible_collections.rootless.buildah.plugins.module_utils._bases import Base, BaseResolver
 from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
-from ansible_collections.rootless.buildah.plugins.module_utils._errors import ContextError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import (
+    ContextError,
+    InputError,
+    RegistryError,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._executor import BuildReport
 from ansible_collections.rootless.buildah.plugins.module_utils._host_executor import HostExecutor
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
@@ -31,6 +35,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._isolation import
 from ansible_collections.rootless.buildah.plugins.module_utils._isolation import observe as observe_host
 from ansible_collections.rootless.buildah.plugins.module_utils._job import (
     JOB_IMAGE,
+    MARKER,
     Job,
     dead_jobs,
     end_dead_sessions,
@@ -216,7 +221,7 @@ class Engine:
     def _clean(self, path: str) -> None:
         """Remove the working containers, the temporary image and the files of a job."""
         buildah = Buildah(Runner(self._environment), Access(), _patience(self._like), self._program)
-        began = os.path.exists(os.path.join(path, "marker")) or os.path.isdir(os.path.join(path, "cids"))
+        began = os.path.exists(os.path.join(path, MARKER)) or os.path.isdir(os.path.join(path, "cids"))
         found = exporting_containers(path)
         if began:
             found += buildah.marked_containers(lambda marker: marker.startswith(path + os.sep))
@@ -307,21 +312,26 @@ class Engine:
 
     # Carrying out.
 
-    def apply(self, first: Outlook) -> tuple[Outlook, Outcome]:
-        """Do what an outlook plans, under the image's lock; look again first, for another run may have been faster."""
-        inputs = first.inputs
-        if not first.plan.changes:
-            return first, self._unchanged(first)
-        self._check_version(inputs)
+    def run(self, inputs: BuildInputs) -> tuple[Outlook, Outcome]:
+        """Make an image what its inputs say, and tell what was found and what was done.
+
+        Looking and doing are one step under the image's lock. Where another run holds it, looking alone may show that
+        there is nothing to do; otherwise that run is waited for, and may have done the work.
+        """
         lock = FileLock(self._state.lock_path(inputs.local_name), str(inputs.image))
-        lock.acquire(inputs["lock_timeout"], self._end_dead_runs)
         try:
+            if not lock.try_acquire():
+                outlook = self.outlook(inputs)
+                if not outlook.plan.changes:
+                    return outlook, self._unchanged(outlook)
+                lock.acquire(inputs["lock_timeout"], self._end_dead_runs)
+                self._contexts, self._base_answers = ContextReader(), {}
             self._end_dead_runs()
-            self._open_job(inputs)
-            self._contexts, self._base_answers = ContextReader(), {}
             outlook = self.outlook(inputs)
             if not outlook.plan.changes:
                 return outlook, self._unchanged(outlook)
+            self._check_version(inputs)
+            self._open_job(inputs)
             return outlook, self._carry_out(outlook, lock)
         finally:
             lock.release()
@@ -418,6 +428,11 @@ class Engine:
             buildah.tag(image, inputs.local_name)
             outcome.changed = True
         self._remember(inputs, image_id=image)
+        if len(images) > 1:
+            buildah.untag(f"{job.image}-list")
+        if not inputs.is_script and not inputs["extra_build_args"]:
+            # buildah itself has removed what it worked in: there is nothing to look for.
+            job.forget_marker()
         outcome.image_id = image
         return image, record
 
@@ -539,11 +554,17 @@ class Engine:
             executor = HostExecutor(
                 self._buildah(access), self._open_job(inputs), path="", hide=(), isolation=None, log_path=""
             )
-            if inputs["compression_format"] and len(inputs.platforms) == 1:
-                # A push takes layers that the registry has in another compression for the ones it was asked to make.
+            # A push takes layers that the registry has in another compression for the ones it was asked to make.
+            apart = bool(inputs["compression_format"]) and len(inputs.platforms) == 1
+            if not apart:
+                try:
+                    executor.push(inputs, image, delivery.destination)
+                except RegistryError as error:
+                    apart = error.kind == "compression" and len(inputs.platforms) == 1
+                    if not apart:
+                        raise
+            if apart:
                 skopeo.upload(executor.pack(inputs, image), delivery.destination, sign_by=inputs["sign_by"])
-            else:
-                executor.push(inputs, image, delivery.destination)
 
     def _load(self, outlook: Outlook, source: ImageName, record: BuildRecord) -> str:
         """Bring the registry's image into the local store under the image's name."""

@@ -84,7 +84,7 @@ class RegistryError(CommandError):
     """A registry refused or did not answer; ``kind`` says how.
 
     ``kind`` is one of ``down``, ``failing``, ``limited``, ``unauthorized``, ``denied``, ``not_found``,
-    ``certificate``, ``plain_http``, ``immutable`` or ``other``.
+    ``compression``, ``certificate``, ``plain_http``, ``immutable`` or ``other``.
     """
 
     def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:

@@ -140,7 +140,7 @@ class HostExecutor:
             context=inputs.path or self._job.directory("context"),
             containerfile=self._job.write("Containerfile", inputs.recipe),
             iidfile=os.path.join(self._job.directory("tmp"), "iid"),
-            marker=self._job.write("marker", b""),
+            marker=self._job.marker(),
             ignorefile=work.ignorefile,
             pins=[*named, *work.contexts.items()],
             secrets=secrets,

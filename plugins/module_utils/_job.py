@@ -16,6 +16,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._lock import File
 from ansible_collections.rootless.buildah.plugins.module_utils._process import end_session
 
 JOB_IMAGE = "localhost/rootless-buildah-job"
+#: The file of a job that is there while working containers of a build may be.
+MARKER = "marker"
 
 
 def _boot_id() -> str:
@@ -76,6 +78,14 @@ class Job:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         return path
+
+    def marker(self) -> str:
+        """Write the empty file by whose path a build's working containers are found; return the path."""
+        return self.write(MARKER, b"")
+
+    def forget_marker(self) -> None:
+        """Note that no working container of a build is left."""
+        os.unlink(os.path.join(self.path, MARKER))
 
     def close(self) -> None:
         """Give the directory up; the caller removes it."""

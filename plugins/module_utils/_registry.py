@@ -47,6 +47,7 @@ _KINDS = (
         "plain_http",
         re.compile(r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake", re.I),
     ),
+    ("compression", re.compile(r"compression is not supported for type", re.I)),
     ("certificate", re.compile(r"x509|certificate|tls: ", re.I)),
     ("limited", re.compile(r"toomanyrequests|too many requests|\b429\b", re.I)),
     ("unauthorized", re.compile(r"unauthori[sz]ed|authentication required|invalid username/password|\b401\b", re.I)),
@@ -87,6 +88,10 @@ _EXPLANATIONS = {
     "plain_http": (
         "{host} speaks plain HTTP where TLS is wanted",
         "Let it speak TLS, or set registry_validate_certs: false for a registry on loopback",
+    ),
+    "compression": (
+        "{host} holds a layer in a compression that Docker's format lacks, and buildah would reuse it",
+        "Set format: oci, or compression_format: gzip",
     ),
     "immutable": (
         "{host} does not let anybody overwrite this tag",

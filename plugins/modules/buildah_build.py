@@ -246,11 +246,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     try:
         if inputs["state"] == "absent":
             return outcome_fields(engine.remove(inputs, module.check_mode), [])
-        outlook = engine.outlook(inputs, check=module.check_mode)
         if module.check_mode:
+            outlook = engine.outlook(inputs, check=True)
             outcome = Outcome(changed=outlook.plan.changes, built=outlook.plan.build)
         else:
-            outlook, outcome = engine.apply(outlook)
+            outlook, outcome = engine.run(inputs)
         return {
             **outlook_fields(module, outlook),
             **outcome_fields(outcome, outlook.plan.reasons),

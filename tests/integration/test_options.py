@@ -546,6 +546,18 @@ def test_the_level_of_compression_shows_in_the_size(workshop: Workshop) -> None:
     assert pushed(9) < 0.95 * pushed(1)
 
 
+@proves("format=docker", "compression_format=zstd")
+def test_dockers_format_holds_when_the_registry_has_the_layers_in_a_compression_that_docker_lacks(
+    workshop: Workshop,
+) -> None:
+    text = recipe(workshop, "RUN echo 1 >/made")
+    workshop.build(**text, compression_format="zstd")
+    assert {media_type.rpartition("+")[2] for media_type in workshop.image().media_types} == {"zstd"}
+    workshop.build(**text, format="docker")
+    assert workshop.image().manifest["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+    assert set(workshop.image().media_types) == {"application/vnd.docker.image.rootfs.diff.tar.gzip"}
+
+
 @proves("extra_push_args")
 def test_further_arguments_reach_the_push(workshop: Workshop) -> None:
     text = {**recipe(workshop, "RUN echo 1 >/made"), "format": "oci"}

@@ -14,9 +14,6 @@ import pytest
 from ansible_collections.rootless.buildah.tests.integration.front import Front
 from ansible_collections.rootless.buildah.tests.integration.harness import Builder, Registry
 
-# Several minutes on a busy machine.
-pytestmark = pytest.mark.long
-
 FIFTY = 50
 
 

@@ -27,9 +27,6 @@ from ansible_collections.rootless.buildah.tests.integration.playbook import Play
 
 # What modules start, and RUN steps. A secret in the environment passes other programs on its way to the module: sudo,
 # Ansible, its shells and what they call.
-# Several minutes of playbooks at -vvv.
-pytestmark = pytest.mark.long
-
 STARTED = re.compile(
     r"(.*/(buildah|skopeo|unshare|newuidmap|newgidmap|slirp4netns|netavark|tar))|/memfd:.*|.*/rootfs/.*|/"
 )
