@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from pathlib import Path
 from typing import Any, Mapping, Optional
 
 import pytest
@@ -33,11 +34,13 @@ BASE_DIGEST = "sha256:" + "b" * 64
 CONTEXT_DIGEST = "sha256:" + "c" * 64
 
 
+def task(**given: Any) -> BuildInputs:
+    return validate({**{option.name: option.spec.get("default") for option in OPTIONS}, "name": "app", **given})
+
+
 def inputs(**given: Any) -> BuildInputs:
     """One image of a Containerfile, unless a script is given."""
-    defaults = {option.name: option.spec.get("default") for option in OPTIONS}
-    recipe = {} if "script" in given else {"containerfile_content": RECIPE}
-    return validate({**defaults, "name": "app", **recipe, **given})
+    return task(**given) if "script" in given else task(**{"containerfile_content": RECIPE, **given})
 
 
 def resolved(**given: Any) -> Resolved:
@@ -274,6 +277,14 @@ def test_the_list_of_files_explains_and_is_no_part_of_the_key() -> None:
     assert variant(parts(), {"a": "file"}).files == {"a": "file"}
 
 
+def test_the_file_that_a_recipe_is_in_cannot_matter(tmp_path: Path) -> None:
+    for name, text in (("Containerfile", RECIPE), ("other", RECIPE), ("script", SCRIPT)):
+        (tmp_path / name).write_text(text)
+    for given in ({}, {"containerfile": "other"}):
+        assert components(task(path=str(tmp_path), **given), AMD64, resolved(), NOW) == parts()
+    assert components(task(script_file=str(tmp_path / "script")), AMD64, resolved(), NOW) == parts(script=SCRIPT)
+
+
 def test_the_place_of_the_context_cannot_matter() -> None:
     assert key(path="/srv/one") == key(path="/srv/two")
 
@@ -318,6 +329,7 @@ class TestRefresh:
     def test_the_moment_of_an_image_is_the_same_everywhere(self) -> None:
         shift = int(hashlib.sha256(b"registry.example.com/team/app:1").hexdigest()[:8], 16) % WEEK
         assert refresh_bucket("7d", "registry.example.com/team/app:1", NOW) == int((NOW + shift) // WEEK)
+        assert refresh_age("7d", "registry.example.com/team/app:1", NOW) == (NOW + shift) % WEEK
 
     def test_without_it_time_does_not_matter(self) -> None:
         assert refresh_bucket(None, "app", NOW) is None
