@@ -47,14 +47,15 @@ FINDINGS: tuple[Finding, ...] = (
     _finding(
         "subid_missing",
         r"no subuid ranges found|cannot find (UID|GID)/(UID|GID) for user|"
-        r"potentially insufficient UIDs or GIDs available in user namespace",
+        r"potentially insufficient UIDs or GIDs available in user namespace|"
+        r"error setting owner of .*: chown .*: invalid argument",
         "the builder user has no or too few subordinate ids",
         "Allocate them (role subid)",
     ),
     _finding(
         "newuidmap",
-        r"newuidmap: .*(not found|not permitted)|exec: \"newuidmap\"|"
-        r"writing \".*\" to /proc/\d+/[ug]id_map: .*not permitted",
+        r"new[ug]idmap: .*(not found|not permitted)|exec: \\?\"new[ug]idmap|"
+        r"writing \\?\".*\" to /proc/\d+/[ug]id_map: .*not permitted",
         "the id map could not be written: newuidmap or newgidmap is missing or has no privilege",
         "Install uidmap with its setuid bit or file capabilities (role builder_tools)",
     ),
@@ -79,15 +80,21 @@ FINDINGS: tuple[Finding, ...] = (
     ),
     _finding(
         "runtime_missing",
-        r"default OCI runtime \"[^\"]*\" not found",
+        r"default OCI runtime \"[^\"]*\" not found|exec: \"(crun|runc)\": executable file not found",
         "the OCI runtime is not installed",
         "Install crun (role crun)",
     ),
     _finding(
         "native_overlay",
-        r"cannot mount using driver overl\s*ay in rootless mode|/merged: invalid argument",
+        r"/merged(, mount_data=.*)?: invalid argument",
         "the kernel and the overlay driver do not fit together",
         "Use fuse-overlayfs 0.7.6 or newer, or a kernel from 5.13 on (roles fuse and builder_tools)",
+    ),
+    _finding(
+        "not_unshared",
+        r"cannot mount using driver \S+ in rootless mode",
+        "buildah mount was called outside of the builder user's user namespace",
+        "Call it under buildah unshare, as native scripts are",
     ),
     _finding(
         "mount_denied",

@@ -1,0 +1,108 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Known causes are told by what real tools print, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import FINDINGS, finding_for
+
+FIXTURES = Path(__file__).parents[3] / "fixtures"
+# Builds and lookups that failed for reasons of their own.
+INNOCENT = sorted(
+    path.relative_to(FIXTURES)
+    for pattern in ("*/refusals/*.txt", "*/build-logs/*.log")
+    for path in FIXTURES.glob(pattern)
+)
+
+# Printed by buildah 1.28.2 with crun 1.8.1 on Linux 6.18, once with each cause brought about; paths, ids are shortened.
+# A file's directory is the finding and its name the way: a user namespace whose user.max_user_namespaces is 0, seccomp
+# filters that answer as a kernel or a security module does, empty or short files in /etc, programs taken away.
+RECORDED = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("buildah-*/findings/*/*.txt"))
+
+# Not to be had here: read in the sources of the tools.
+READ = {
+    # containers/storage, pkg/unshare/unshare.c
+    "User namespaces are not enabled in /proc/sys/user/max_user_namespaces.": "userns_off",
+    # podman
+    'command required for rootless mode with multiple IDs: exec: "newuidmap": executable file not found': "newuidmap",
+    'Error: default OCI runtime "crun" not found: invalid argument': "runtime_missing",
+    "cannot find UID/GID for user ci: open /etc/subuid: no such file or directory": "subid_missing",
+    "could not find slirp4netns, the network namespace can't be configured": "network_helper",
+    # containers/common, libnetwork/pasta
+    "could not find pasta, the network namespace can't be configured": "network_helper",
+    "pasta failed with exit code 1:\nFailed to open() /dev/net/tun: No such file or directory": "network_helper",
+    # fuse-overlayfs before 0.7.6 on a later kernel
+    "Error: lstat /s/overlay/a575/merged: invalid argument": "native_overlay",
+}
+
+
+def told(output: str) -> str | None:
+    """Return the id of the finding that an output points to."""
+    found = finding_for(output)
+    return found.id if found else None
+
+
+@pytest.mark.parametrize("recording", RECORDED, ids=str)
+def test_what_the_tools_print_tells_the_cause(recording: Path) -> None:
+    assert told((FIXTURES / recording).read_text()) == recording.parent.name
+
+
+@pytest.mark.parametrize("recording", RECORDED, ids=str)
+def test_it_is_found_in_the_midst_of_other_output(recording: Path) -> None:
+    text = (FIXTURES / recording).read_text()
+    assert told(f"STEP 1/2: FROM scratch\n+ make all\n{text}make: *** [all] Error 1\n") == recording.parent.name
+
+
+@pytest.mark.parametrize("output, name", READ.items())
+def test_what_the_tools_would_print_tells_the_cause(output: str, name: str) -> None:
+    assert told(output) == name
+
+
+def test_every_finding_was_recorded() -> None:
+    assert {recording.parent.name for recording in RECORDED} == {finding.id for finding in FINDINGS}
+
+
+@pytest.mark.parametrize("recording", INNOCENT, ids=str)
+def test_what_failed_for_other_reasons_is_not_explained_away(recording: Path) -> None:
+    assert told((FIXTURES / recording).read_text()) is None
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        'Error: building at STEP "RUN make": exit status 2',
+        # A RUN step may itself lack things.
+        "cp: cannot stat 'x': No such file or directory",
+        "/bin/sh: 1: pasta: not found",
+        "bash: line 1: make: command not found",
+        'exec: "make": executable file not found in $PATH',
+        "chown: changing ownership of '/x': Operation not permitted",
+        "mount: /mnt: permission denied.",
+    ],
+)
+def test_what_a_recipe_does_wrong_itself_is_no_finding(output: str) -> None:
+    assert told(output) is None
+
+
+def test_user_namespaces_that_ran_out_are_not_a_full_disk() -> None:
+    # The kernel says ENOSPC for both.
+    assert told("Error during unshare(CLONE_NEWUSER): No space left on device") == "userns_off"
+
+
+def test_ids_are_unique_and_for_ever() -> None:
+    ids = [finding.id for finding in FINDINGS]
+    assert len(set(ids)) == len(ids) and all(one == one.lower() and " " not in one for one in ids)
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: finding.id)
+def test_each_says_why_and_what_to_do(finding: object) -> None:
+    # As in all messages: no capital and no full stop, which the error adds.
+    cause, remedy = vars(finding)["cause"], vars(finding)["remedy"]
+    assert cause and not cause.endswith(".") and (cause[0].islower() or cause.startswith("OCI"))
+    assert remedy[0].isupper() and not remedy.endswith(".")
