@@ -141,7 +141,8 @@ class _Resolver:
             )
             variants[platform] = variant(components(inputs, platform, resolved), resolved.files)
             work[platform] = VariantWork(platform, found)
-        return Resolution(variants, work, self._uncovered(()), self._warn(context), tuple(self._early), self._answers)
+        early = tuple(dict.fromkeys(self._early))
+        return Resolution(variants, work, self._uncovered(()), self._warn(context), early, self._answers)
 
     def containerfile(self) -> Resolution:
         inputs = self._inputs
@@ -149,7 +150,7 @@ class _Resolver:
         named = inputs["build_contexts"]
         variants, work = {}, {}
         uncovered: list[str] = []
-        context: Optional[ContextDigest] = None
+        warnings: list[str] = []
         ignore = find_ignore_file(inputs.path, inputs.containerfile) if inputs.path else IgnoreFile(None, ())
         for platform in inputs.platforms:
             need = self._needs(parsed, platform)
@@ -159,6 +160,7 @@ class _Resolver:
             uncovered += [
                 f"build context {name} at {value}" for name, value in plain.items() if value.startswith(_URL_SCHEMES)
             ]
+            context: Optional[ContextDigest] = None
             bound = None
             if inputs.path is None and need.context_used:
                 raise InputError(
@@ -180,6 +182,7 @@ class _Resolver:
                 contexts=digests,
                 args=need.args,
             )
+            warnings += self._warn(context)
             variants[platform] = variant(components(inputs, platform, resolved), resolved.files)
             work[platform] = VariantWork(
                 platform,
@@ -194,7 +197,7 @@ class _Resolver:
             variants,
             work,
             self._uncovered(uncovered),
-            self._warn(context),
+            tuple(dict.fromkeys(warnings)),
             tuple(dict.fromkeys(self._early)),
             self._answers,
             self._triggers,
