@@ -25,12 +25,15 @@ class Base:
     :param reference: the full name with the digest to pull, or None for an image of the local store.
     :param image_id: the local image, when it is known already.
     :param identity: what the build key holds: the registry's digest, or ``image:<id>``.
+    :param platform: the platform that was asked for where the digest may be that of an index, so that it does not say
+        which image is meant; else None.
     """
 
     name: str
     reference: Optional[ImageName]
     image_id: Optional[str]
     identity: str
+    platform: Optional[str] = None
 
 
 # What else processors run, the most capable first (containers/image, platform_matcher.go, compatibility).
@@ -97,7 +100,7 @@ class BaseResolver:
             if found:
                 return found
         if image.digest and image.host:
-            return Base(name, image, None, image.digest)
+            return Base(name, image, None, image.digest, platform)
         candidates = (
             [image]
             if image.host

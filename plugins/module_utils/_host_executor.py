@@ -62,16 +62,29 @@ class HostExecutor:
     def fetch(self, inputs: BuildInputs, work: VariantWork) -> Mapping[str, str]:
         pins = {}
         fetched: dict[str, str] = {}
-        platform = None if work.platform == host_platform() else work.platform
         for word, base in work.bases.items():
             if base.reference is None:
                 pins[word] = str(base.image_id)
                 continue
             name = str(base.reference)
             if name not in fetched:
-                fetched[name] = self._buildah.image_id(name) or self._buildah.pull(base.reference, platform)
+                fetched[name] = self._fetch_one(base.reference, base.platform, work.platform)
             pins[word] = name if inputs.is_script else fetched[name]
         return pins
+
+    def _fetch_one(self, image: ImageName, of_index: Optional[str], platform: str) -> str:
+        """Return the local id of an image that is named by digest.
+
+        :param of_index: the platform that is wanted where the digest may be an index's.
+        """
+        here = self._buildah.image_id(str(image))
+        if here is None:
+            wanted = of_index or platform
+            return self._buildah.pull(image, None if wanted == host_platform() else wanted)
+        if of_index and not _serves(self._buildah.platform(here), of_index):
+            # The index's image for another platform has the name. A pull that is told the platform moves it.
+            return self._buildah.pull(image, of_index)
+        return here
 
     def build(self, inputs: BuildInputs, work: VariantWork, pins: Mapping[str, str], report: BuildReport) -> str:
         report.log_path = self._log_path
@@ -94,16 +107,13 @@ class HostExecutor:
             return self._refuse_other(inputs, work.platform, file.read().strip().partition(":")[2])
 
     def _refuse_other(self, inputs: BuildInputs, platform: str, image: str) -> str:
-        """Return an image, but refuse one for another platform than the one that was asked for.
-
-        One that names no variant serves every variant.
-        """
+        """Return an image, but refuse one for another platform than the one that was asked for."""
         if not inputs["platform"]:
             return image
-        found = normalise_platform(self._buildah.platform(image))
-        if any(there != asked for there, asked in zip(found.split("/"), platform.split("/"))):
+        found = self._buildah.platform(image)
+        if not _serves(found, platform):
             raise InputError(
-                f"{inputs.image} was built for {found}, not for {platform}",
+                f"{inputs.image} was built for {normalise_platform(found)}, not for {platform}",
                 "the script chooses the platform" if inputs.is_script else "FROM --platform chooses the platform",
                 'Use $PLATFORM, for example: buildah config --arch "${PLATFORM#*/}" "$container"'
                 if inputs.is_script
@@ -343,3 +353,8 @@ def _step(step: object) -> dict[str, object]:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _serves(found: str, platform: str) -> bool:
+    """Whether an image is one for a platform; one that names no variant serves every variant."""
+    return all(there == asked for there, asked in zip(normalise_platform(found).split("/"), platform.split("/")))

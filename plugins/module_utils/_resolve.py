@@ -247,7 +247,8 @@ class _Resolver:
             if base is None:
                 continue
             for word in (wanted.raw, wanted.name):
-                if word in found and found[word].identity != base.identity:
+                other = found.get(word, base)
+                if (other.identity, other.platform) != (base.identity, base.platform):
                     raise InputError(
                         f"{wanted.name} is used for two platforms in one Containerfile",
                         "a name can be pinned to one digest only",

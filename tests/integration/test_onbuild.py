@@ -42,7 +42,7 @@ def by_digest(shop: Workshop, name: str) -> dict[str, Any]:
 
 
 def by_variable(shop: Workshop, name: str) -> dict[str, Any]:
-    return {"containerfile_content": "ARG BASE\nFROM $BASE AS one\nFROM one\n", "args": {"BASE": name}}
+    return {"containerfile_content": "ARG BASE\nFROM $BASE AS one\nFROM one\nLABEL last=1\n", "args": {"BASE": name}}
 
 
 def by_named_context(shop: Workshop, name: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def put_manifest(shop: Workshop, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def test_triggers_in_an_oci_image_of_another_tool_and_of_the_platform_that_is_built_for(shop: Workshop) -> None:
     """BuildKit writes ``OnBuild`` into OCI configurations, and buildah carries it out."""
-    plain = shop.image(trigger_base(shop, image_format="oci"))
+    plain = shop.image(trigger_base(shop, "LABEL base=1", image_format="oci"))
     entries = []
     for architecture, triggers in {"amd64": [], "arm64": ["COPY data /data"]}.items():
         config = {**plain.config, "architecture": architecture}
@@ -158,10 +158,12 @@ def test_triggers_in_an_oci_image_of_another_tool_and_of_the_platform_that_is_bu
     index = put_manifest(shop, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
     options: dict[str, Any] = {
         "containerfile_content": f"FROM {shop.registry.address}/{shop.token}/base@{index['digest']}\n",
-        "path": shop.files(data="one"), "platform": ["linux/arm64"],
+        "path": shop.files(data="first"), "platform": ["linux/arm64"],
     }  # fmt: skip
     assert shop.build(**options)["built"]
-    shop.files(data="two")
+    # Contents of this test's own: the layer cache of 1.28 does not tell the images for two platforms apart whose layers and
+    # history are the same.
+    shop.files(data="second")
     assert shop.build(**options)["built"]
-    assert shop.image().file("data") == "two"
+    assert shop.image().file("data") == "second"
     assert not shop.build(**options)["changed"]
