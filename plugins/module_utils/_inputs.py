@@ -366,12 +366,12 @@ def unpinned_with_push(inputs: BuildInputs, bases: Sequence[ImageName]) -> None:
     """
     if not inputs["push"] or inputs["pull"] not in ("missing", "never"):
         return
-    loose = [str(base) for base in bases if base.has_registry and not base.digest]
+    loose = [str(base) for base in bases if not base.is_local and not base.digest]
     if loose:
         raise InputError(
             f"pull: {inputs['pull']} with push needs bases pinned by digest",
             f"not pinned: {', '.join(loose)}",
-            "Write the base as name@sha256:…, or use pull: newer",
+            "Write the base as name@sha256:…, or as localhost/name if the local store is meant, or use pull: newer",
         )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Mapping
 
 
@@ -15,11 +16,12 @@ def storage_conf(chosen: Mapping[str, Any]) -> str:
 
     :param chosen: the module's option ``storage``.
     """
-    lines = ["[storage]", f'driver = "{chosen.get("driver") or "overlay"}"']
+    # JSON's strings and lists are TOML's.
+    lines = ["[storage]", f"driver = {json.dumps(chosen.get('driver') or 'overlay')}"]
     for name, settings in {"graphroot": ("graphroot", "rootless_storage_path"), "runroot": ("runroot",)}.items():
-        lines += [f'{setting} = "{chosen[name]}"' for setting in settings if chosen.get(name)]
-    stores = ", ".join(f'"{path}"' for path in chosen.get("additional_stores") or ())
-    return "\n".join([*lines, "[storage.options]", f"additionalimagestores = [{stores}]", ""])
+        lines += [f"{setting} = {json.dumps(chosen[name])}" for setting in settings if chosen.get(name)]
+    stores = json.dumps(list(chosen.get("additional_stores") or ()))
+    return "\n".join([*lines, "[storage.options]", f"additionalimagestores = {stores}", ""])
 
 
 def storage_flags(chosen: Mapping[str, Any]) -> list[str]:

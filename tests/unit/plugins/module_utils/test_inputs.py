@@ -239,7 +239,7 @@ REFUSALS = {
             lambda pull=pull: unpinned_with_push(image(name=REGISTRY_NAME, push=True, pull=pull), BASES),  # type: ignore[misc]
             f"pull: {pull} with push needs bases pinned by digest",
             "not pinned: registry.example.com/base/debian:12",
-            "Write the base as name@sha256:…, or use pull: newer",
+            "Write the base as name@sha256:…, or as localhost/name if the local store is meant, or use pull: newer",
         )
         for pull in ("missing", "never")
     },
@@ -677,9 +677,9 @@ class TestUnpinned:
 
     def test_all_that_are_loose_are_named(self) -> None:
         with pytest.raises(InputError) as error:
-            loose = [ImageName.parse(name) for name in ("r.example/a:1", PINNED, "r.example/b:1")]
+            loose = [ImageName.parse(name) for name in ("r.example/a:1", PINNED, "short:1")]
             unpinned_with_push(image(name=REGISTRY_NAME, push=True, pull="missing"), loose)
-        assert error.value.cause == "not pinned: r.example/a:1, r.example/b:1"
+        assert error.value.cause == "not pinned: r.example/a:1, short:1"
 
 
 class TestWarnings:

@@ -51,6 +51,12 @@ def test_the_file_says_what_was_chosen_and_the_driver(chosen: Mapping[str, Any],
     assert storage_conf(chosen) == "\n".join(lines) + "\n"
 
 
+def test_every_path_is_a_string_of_toml() -> None:
+    path = '/a "b" \\c'
+    text = storage_conf({"graphroot": path, "additional_stores": [path]})
+    assert text.count(r'"/a \"b\" \\c"') == 3
+
+
 @pytest.mark.parametrize(
     ("chosen", "flags"),
     [
