@@ -161,8 +161,8 @@ def test_triggers_in_an_oci_image_of_another_tool_and_of_the_platform_that_is_bu
         "path": shop.files(data="first"), "platform": ["linux/arm64"],
     }  # fmt: skip
     assert shop.build(**options)["built"]
-    # Contents of this test's own: the layer cache of 1.28 does not tell images for two platforms apart when their layers
-    # and history are the same.
+    # Contents of its own: the layer cache of 1.28 does not tell images for two platforms apart when their layers and
+    # history are the same.
     shop.files(data="second")
     assert shop.build(**options)["built"]
     assert shop.image().file("data") == "second"
