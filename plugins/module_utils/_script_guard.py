@@ -41,6 +41,20 @@ copy|add)
     previous=$word
   done
   exec {real} "$@" ;;
+run)
+  previous=
+  for word in "$@"; do
+    mount=
+    [ "$word" = -- ] && break
+    case "$word" in --mount=*) mount=${{word#--mount=}} ;; *) [ "$previous" = --mount ] && mount=$word ;; esac
+    source=${{mount##*from=}}
+    source=${{source%%,*}}
+    case ",$mount" in
+    *,from=*) allowed "$source" || refuse "the script mounts the image $source, which base_images does not declare" ;;
+    esac
+    previous=$word
+  done
+  exec {real} "$@" ;;
 build|bud|build-using-dockerfile|pull|push|login)
   refuse "a native script cannot call buildah $1: base_images declares bases, and the module pushes the result" ;;
 --help|-h|--version|-v)

@@ -157,6 +157,30 @@ class TestCopyAndAdd:
         assert job.buildah(command, "c-1", "/a", "/b", status=9).returncode == 9
 
 
+class TestRun:
+    @pytest.mark.parametrize("mount", [
+        f"type=bind,from={DECLARED},target=/m", f"from={DECLARED},type=bind,target=/m", "type=tmpfs,target=/x"])
+    @pytest.mark.parametrize("joined", [True, False])
+    def test_declared_images_may_be_mounted(self, job: Job, mount: str, joined: bool) -> None:
+        words = ["run", *([f"--mount={mount}"] if joined else ["--mount", mount]), "c-1", "--", "ls", "/m"]
+        assert job.buildah(*words).returncode == 0
+        assert job.calls == [words]
+
+    @pytest.mark.parametrize("words", [
+        ["--mount", f"type=bind,from={OTHER},target=/m"],
+        [f"--mount=type=bind,target=/m,from={OTHER}"],
+        [f"--mount=from={OTHER},target=/m"],
+        ["--mount", f"type=bind,from={DECLARED},target=/a", "--mount", f"type=bind,from={OTHER},target=/b"],
+    ])
+    def test_other_images_are_refused_by_name(self, job: Job, words: list[str]) -> None:
+        assert f"mounts the image {OTHER}, which" in job.refuses("run", *words, "c-1", "--", "ls")
+
+    def test_words_of_the_command_are_its_own(self, job: Job) -> None:
+        words = ["run", "--env", f"A=,from={OTHER}", "c-1", "--", "x", f"--mount=type=bind,from={OTHER}"]
+        assert job.buildah(*words, status=5).returncode == 5
+        assert job.calls == [words]
+
+
 class TestOtherCommands:
     @pytest.mark.parametrize("command", ["build", "bud", "build-using-dockerfile", "pull", "push", "login"])
     def test_what_reaches_registries_or_builds_by_itself_is_refused_by_name(self, job: Job, command: str) -> None:
