@@ -184,6 +184,16 @@ class TestBases:
         found = workshop.components(f"FROM {BASE}\n", format="docker")
         assert "context" in found and set(found["base_image"]) == {BASE, "c.example/tool"}
 
+    def test_a_named_context_that_stages_begin_with_has_triggers_too(self, workshop: Workshop) -> None:
+        workshop.write("context/file")
+        workshop.bases.triggers[BASE] = ("COPY . /app",)
+        options: dict[str, Any] = {"build_contexts": {"more": f"docker-image://{BASE}"}, "format": "docker"}
+        assert "context" in workshop.components("FROM more\n", **options)
+
+    def test_triggers_of_what_is_only_copied_from_are_not_read(self, workshop: Workshop) -> None:
+        found = workshop.resolve(f"FROM {BASE}\nCOPY --from=c.example/tool x /\n")
+        assert found.triggers == {(BASE, host_platform()): ()}
+
     def test_the_base_of_the_target_is_told(self, workshop: Workshop) -> None:
         (work,) = workshop.resolve(f"FROM b.example/go AS b\nFROM {BASE}\nCOPY --from=b /x /x\n").work.values()
         assert work.base_name == BASE
@@ -288,6 +298,10 @@ class TestNamedContexts:
         options: dict[str, Any] = {"build_contexts": {"more": "../other"}}
         text = "FROM scratch\nCOPY --from=more x /\n"
         assert workshop.changes(lambda: workshop.write("other/x", text="two"), text, **options) == {"build_context"}
+        # COPY --from a named context keeps owners and setuid bits.
+        path = workshop.root / "other/x"
+        assert workshop.changes(lambda: path.chmod(0o4755), text, **options) == {"build_context"}
+        assert workshop.resolve(text, **options).uncovered == ()
         (work,) = workshop.resolve(text, **options).work.values()
         assert os.path.realpath(work.contexts["more"]) == str(workshop.root / "other") and work.bases == {}
 
