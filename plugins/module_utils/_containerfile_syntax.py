@@ -59,6 +59,12 @@ class Containerfile:
     instructions: tuple[Instruction, ...]
     open_heredoc: Optional[int] = None
 
+    @property
+    def has_bare_stage(self) -> bool:
+        """Whether a stage has no instruction but its FROM; buildah 1.28 leaves its working container behind."""
+        names = [instruction.name for instruction in self.instructions] + ["FROM"]
+        return ("FROM", "FROM") in zip(names, names[1:])
+
 
 def parse(text: bytes, name: str = "Containerfile") -> Containerfile:
     """Read a Containerfile.

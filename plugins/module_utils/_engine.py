@@ -16,6 +16,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ansible_collections.rootless.buildah.plugins.module_utils._auth import login_hosts, merged_auth, own_auth_file
 from ansible_collections.rootless.buildah.plugins.module_utils._bases import Base, BaseResolver
 from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
+from ansible_collections.rootless.buildah.plugins.module_utils._containerfile_syntax import parse
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import (
     ContextError,
     InputError,
@@ -430,8 +431,7 @@ class Engine:
         self._remember(inputs, image_id=image)
         if len(images) > 1:
             buildah.untag(f"{job.image}-list")
-        if not inputs.is_script and not inputs["extra_build_args"]:
-            # buildah itself has removed what it worked in: there is nothing to look for.
+        if not may_leave_containers(inputs):
             job.forget_marker()
         outcome.image_id = image
         return image, record
@@ -635,6 +635,16 @@ class _KnownBases:
     def triggers(self, base: Base, platform: str) -> tuple[str, ...]:
         """Return a base's ONBUILD lines as they were read."""
         return self._triggers[base.name, platform]
+
+
+def may_leave_containers(inputs: BuildInputs) -> bool:
+    """Return whether working containers may be there after a successful build.
+
+    Of a Containerfile's build buildah removes them itself, but for those of stages that do nothing.
+    """
+    if inputs.is_script or inputs["extra_build_args"]:
+        return True
+    return parse(inputs.recipe, inputs.containerfile or "Containerfile").has_bare_stage
 
 
 def _patience(inputs: BuildInputs) -> Patience:

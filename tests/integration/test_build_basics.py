@@ -57,3 +57,20 @@ def test_a_changed_file_is_the_reason_and_is_in_the_image(builder: Builder, imag
     result = builder.module("buildah_build", **image)
     assert [(reason["reason"], reason["changed"]) for reason in result["reasons"]] == [("context", ["data"])]
     assert builder.image_file(str(image["name"]), "data") == "two"
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "FROM {base}",
+        "FROM {base} AS a\nLABEL x=1\nFROM a",
+        "FROM {base} AS a\nFROM scratch\nCOPY --from=a /bin/busybox /b",
+        "FROM {base}\nLABEL x=1",
+    ],
+)
+def test_no_working_container_is_left(builder: Builder, base: str, registry: Registry, recipe: str) -> None:
+    # buildah 1.28 itself leaves those of stages without an instruction.
+    text = recipe.format(base=base) + "\n"
+    name = f"{registry.address}/basics/no-container:1"
+    assert builder.build(name=name, containerfile_content=text, push=True, **registry.login)["built"]
+    assert builder.run(["buildah", "containers", "--quiet"]).stdout == ""
