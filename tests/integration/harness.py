@@ -268,6 +268,12 @@ class Registry:
             "registry_validate_certs": False,
         }
 
+    @property
+    def auth_file(self) -> str:
+        """The login as the text of a containers-auth.json(5) file."""
+        token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return json.dumps({"auths": {self.address: {"auth": token}}})
+
     def request(
         self, path: str, method: str = "GET", data: Optional[bytes] = None, kind: str = ""
     ) -> tuple[int, bytes, dict[str, str]]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import tarfile
@@ -209,5 +208,4 @@ def recipe(shop: Workshop, *instructions: str, base: str | None = None) -> dict[
 
 def auth_file(shop: Workshop) -> str:
     """Return the registry's login as a file."""
-    token = base64.b64encode(f"{shop.registry.username}:{shop.registry.password}".encode()).decode()
-    return shop.file("auth.json", json.dumps({"auths": {shop.registry.address: {"auth": token}}}), 0o600)
+    return shop.file("auth.json", shop.registry.auth_file, 0o600)
