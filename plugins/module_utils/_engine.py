@@ -72,7 +72,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._registries_conf 
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access
 from ansible_collections.rootless.buildah.plugins.module_utils._resolve import ContextReader, Resolution, resolve
 from ansible_collections.rootless.buildah.plugins.module_utils._skopeo import Skopeo, digest_of
-from ansible_collections.rootless.buildah.plugins.module_utils._state import State
+from ansible_collections.rootless.buildah.plugins.module_utils._state import State, write_atomically
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import storage_conf, storage_flags
 from ansible_collections.rootless.buildah.plugins.module_utils._triggers import TriggerReader
 from ansible_collections.rootless.buildah.plugins.module_utils._user import (
@@ -132,11 +132,12 @@ class Engine:
         for program in ("buildah", "skopeo"):
             require(program)
         self._settings = settings
-        self._state = State(os.path.join(home(), ".local/share/rootless.buildah"))
-        self._state.prepare()
-        self._environment = {**environment(), **self._storage(like)}
+        state = os.path.join(home(), ".local/share/rootless.buildah")
+        self._environment = {**environment(), **_storage(like, state)}
         self._program = ["buildah", *storage_flags(like["storage"] or {})]
         self._storage_id = self._environment.get("CONTAINERS_STORAGE_CONF", "")
+        self._state = State(state, self._storage_id)
+        self._state.prepare()
         self._conf = load(home(), self._environment.get("CONTAINERS_REGISTRIES_CONF"))
         self._contexts = ContextReader()
         self._like = like
@@ -433,6 +434,7 @@ class Engine:
             buildah.untag(f"{job.image}-list")
         if not may_leave_containers(inputs):
             job.forget_marker()
+        self._state.forget_gone_images(buildah.image_ids)
         outcome.image_id = image
         return image, record
 
@@ -601,16 +603,6 @@ class Engine:
     def _remember(self, inputs: BuildInputs, **news: Any) -> None:
         self._state.remember(inputs.local_name, {**self._state.memory(inputs.local_name), **news})
 
-    def _storage(self, inputs: BuildInputs) -> dict[str, str]:
-        """Return the environment for the store that the user chose, if any."""
-        if not any((inputs["storage"] or {}).values()):
-            return {}
-        text = storage_conf(inputs["storage"])
-        path = os.path.join(self._state.root, f"storage-{hashlib.sha256(text.encode()).hexdigest()[:16]}.conf")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return {"CONTAINERS_STORAGE_CONF": path}
-
     # Absent.
 
     def remove(self, inputs: BuildInputs, check: bool) -> Outcome:
@@ -635,6 +627,17 @@ class _KnownBases:
     def triggers(self, base: Base, platform: str) -> tuple[str, ...]:
         """Return a base's ONBUILD lines as they were read."""
         return self._triggers[base.name, platform]
+
+
+def _storage(inputs: BuildInputs, state: str) -> dict[str, str]:
+    """Return the environment for the store that the user chose, if any; its file is kept in the directory ``state``."""
+    if not any((inputs["storage"] or {}).values()):
+        return {}
+    text = storage_conf(inputs["storage"]).encode()
+    path = os.path.join(state, f"storage-{hashlib.sha256(text).hexdigest()[:16]}.conf")
+    os.makedirs(state, mode=0o700, exist_ok=True)
+    write_atomically(path, text)
+    return {"CONTAINERS_STORAGE_CONF": path}
 
 
 def may_leave_containers(inputs: BuildInputs) -> bool:

@@ -12,14 +12,16 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._record import BuildRecord, dump, read_statement
 
 #: Logs kept of each image.
 LOGS_KEPT = 10
+_DAY = 86400.0  # seconds
 
 
 def write_atomically(path: str, data: bytes) -> None:
@@ -42,6 +44,14 @@ def remove_file(path: str) -> None:
         pass
 
 
+def _is_old(path: str) -> bool:
+    """Whether a path was written more than a day ago, or never."""
+    try:
+        return time.time() - os.stat(path).st_mtime > _DAY
+    except FileNotFoundError:
+        return True
+
+
 def _token(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -50,13 +60,17 @@ class State:
     """The memory below ``root``.
 
     :param root: normally ``~/.local/share/rootless.buildah``.
+    :param store: what tells the image store from others; empty for the builder user's own. What is remembered of
+        images is remembered for each store.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, store: str = "") -> None:
+        of_store = f"-{_token(store)}" if store else ""
         self.root = root
         self.jobs = os.path.join(root, "jobs")
-        self._records = os.path.join(root, "records")
-        self._apart = os.path.join(root, "apart")
+        self._records = os.path.join(root, f"records{of_store}")
+        self._apart = os.path.join(root, f"apart{of_store}")
+        self._looked = os.path.join(root, f"looked{of_store}")
         self._images = os.path.join(root, "images")
         self._locks = os.path.join(root, "locks")
         self._logs = os.path.join(root, "logs")
@@ -108,16 +122,26 @@ class State:
         """Return the ids of the images that :meth:`keep_apart` was told of."""
         return frozenset(os.listdir(self._apart))
 
-    def forget_images_but(self, present: Iterable[str]) -> None:
-        """Drop the records of images that no store holds any more."""
-        keep = set(present)
-        for directory in os.listdir(self._records) if os.path.isdir(self._records) else ():
-            if directory not in keep:
-                for path in glob.glob(os.path.join(self._records, directory, "*")):
-                    os.unlink(path)
-                os.rmdir(os.path.join(self._records, directory))
-        for image_id in set(os.listdir(self._apart)) - keep:
-            os.unlink(os.path.join(self._apart, image_id))
+    def forget_gone_images(self, present: Callable[[], Iterable[str]]) -> None:
+        """Drop, once a day, what is remembered of images that the store no longer holds.
+
+        What is younger than a day stays, for another run may just have added it.
+
+        :param present: returns the ids of all images of the store; not called when nothing is due.
+        """
+        if not _is_old(self._looked):
+            return
+        write_atomically(self._looked, b"")
+        keep = set(present())
+        for directory in (self._records, self._apart):
+            for image_id in set(os.listdir(directory)) - keep:
+                path = os.path.join(directory, image_id)
+                if not _is_old(path):
+                    continue
+                if os.path.isdir(path):
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    remove_file(path)
 
     @staticmethod
     def _read(path: str) -> Optional[BuildRecord]:

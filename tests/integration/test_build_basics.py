@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 import pytest
@@ -74,3 +76,19 @@ def test_no_working_container_is_left(builder: Builder, base: str, registry: Reg
     name = f"{registry.address}/basics/no-container:1"
     assert builder.build(name=name, containerfile_content=text, push=True, **registry.login)["built"]
     assert builder.run(["buildah", "containers", "--quiet"]).stdout == ""
+
+
+def test_a_host_forgets_images_that_are_gone(builder: Builder, base: str, registry: Registry) -> None:
+    def build(number: int) -> str:
+        text = f"FROM {base}\nRUN echo {number} >/n\n"
+        name = f"{registry.address}/basics/forgotten:{number}"
+        return str(builder.build(name=name, containerfile_content=text, push=True, **registry.login)["image_id"])
+
+    records = builder.state / "records"
+    gone, kept = build(1), build(2)
+    builder.run(["buildah", "rmi", "--force", gone])
+    yesterday = time.time() - 86401
+    for path in (builder.state / "looked", records / gone, records / kept):
+        os.utime(path, (yesterday, yesterday))
+    build(3)
+    assert not (records / gone).exists() and (records / kept).exists()

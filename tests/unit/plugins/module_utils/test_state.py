@@ -149,14 +149,52 @@ class TestRecords:
         state.add_record(IMAGE, record("2"), NAME)
         assert [one.key for one in state.records(IMAGE)] == ["sha256:2"]
 
-    def test_those_of_images_that_are_gone_are_dropped(self, state: State) -> None:
+    def test_those_of_another_store_are_apart(self, state: State) -> None:
+        other = State(state.root, "/elsewhere/storage.conf")
+        other.prepare()
+        other.add_record(IMAGE, record("1"), NAME)
+        other.keep_apart(IMAGE)
+        assert state.records(IMAGE) == [] and state.kept_apart() == frozenset()
+        assert State(state.root, "/elsewhere/storage.conf").records(IMAGE) == [record("1")]
+
+
+class TestForgetting:
+    def fill(self, state: State) -> None:
         for image in (IMAGE, OTHER):
             state.add_record(image, record("1"), NAME)
             state.keep_apart(image)
-        state.forget_images_but([IMAGE, "c" * 64])
+
+    def age(self, state: State) -> None:
+        """Let everything be a day older."""
+        for path in [Path(state.root), *Path(state.root).rglob("*")]:
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 86401))
+
+    def test_what_is_known_of_images_that_are_gone_is_dropped(self, state: State) -> None:
+        self.fill(state)
+        self.age(state)
+        state.forget_gone_images(lambda: [IMAGE, "c" * 64])
         assert state.records(OTHER) == [] and state.images_with_key("sha256:1") == [IMAGE]
         assert state.kept_apart() == {IMAGE} and state.records(IMAGE) == [record("1")]
         assert not [path for path in Path(state.root).rglob("*") if path.name == OTHER]
+
+    def test_what_was_added_just_now_stays(self, state: State) -> None:
+        self.fill(state)
+        state.forget_gone_images(lambda: [IMAGE])
+        assert state.records(OTHER) == [record("1")] and state.kept_apart() == {IMAGE, OTHER}
+
+    def test_the_store_is_asked_once_a_day(self, state: State) -> None:
+        asked: list[str] = []
+
+        def present() -> list[str]:
+            asked.append("")
+            return []
+
+        for _run in range(3):
+            state.forget_gone_images(present)
+        assert len(asked) == 1
+        self.age(state)
+        state.forget_gone_images(present)
+        assert len(asked) == 2
 
 
 class TestApart:
