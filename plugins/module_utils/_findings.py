@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue of what makes rootless builds fail: data in one place for all who explain failures. Pure."""
+"""The catalogue of what makes rootless builds fail: data in one place for the doctor and for all who explain failures.
+
+Pure. Each finding has a heading in docs/findings.md.
+"""
 
 from __future__ import annotations
 
@@ -9,108 +12,241 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Pattern
 
+# An error: builds fail, or are not safe from each other. A warning: builds work, with less than this host could give.
+ERROR, WARNING = "error", "warning"
+GUIDE = "https://github.com/rootless-buildah/rootless.buildah/blob/main/docs/findings.md"
+
 
 @dataclass(frozen=True)
 class Finding:
     """A known cause.
 
-    :param id: its name for ever.
-    :param pattern: what tools print when it strikes.
+    :param id: its name for ever, and its anchor in the guide.
+    :param severity: ``error`` or ``warning``.
+    :param cause: what is wrong and why it matters.
     :param remedy: what to do, naming the role that does it.
+    :param pattern: what tools print when it strikes; None for what no tool tells.
     """
 
     id: str
-    pattern: Pattern[str]
+    severity: str
     cause: str
     remedy: str
+    pattern: Optional[Pattern[str]] = None
+
+    @property
+    def guide(self) -> str:
+        """The address of its section in the guide."""
+        return f"{GUIDE}#{self.id}"
 
 
-def _finding(name: str, pattern: str, cause: str, remedy: str) -> Finding:
-    return Finding(name, re.compile(pattern), cause, remedy)
+def _finding(name: str, severity: str, cause: str, remedy: str, pattern: Optional[str] = None) -> Finding:
+    return Finding(name, severity, cause, remedy, re.compile(pattern) if pattern else None)
 
 
-# The first that matches counts: the most specific message stands first.
+# Of those with a pattern the first that matches counts: the most specific message stands first.
 FINDINGS: tuple[Finding, ...] = (
     _finding(
         "userns_off",
+        ERROR,
+        "user namespaces are switched off, or there are too few",
+        "Raise user.max_user_namespaces: sysctl -w user.max_user_namespaces=15000 (role userns)",
         r"User namespaces are not enabled in /proc/sys/user/max_user_namespaces"
         r"|unshare\(CLONE_NEWUSER\): (Invalid argument|No space left on device)",
-        "user namespaces are switched off, or there are too few",
-        "Raise user.max_user_namespaces (role userns)",
     ),
     _finding(
         "userns_blocked",
-        r"unshare\(CLONE_NEWUSER\): Operation not permitted",
+        ERROR,
         "unprivileged user namespaces are blocked by a sysctl, AppArmor or seccomp",
-        "Allow them for the builder user (role userns)",
+        "Allow them for the builder user: sysctl -w kernel.unprivileged_userns_clone=1 or "
+        "kernel.apparmor_restrict_unprivileged_userns=0, whichever this kernel has (role userns); "
+        "in a container, another seccomp profile",
+        r"unshare\(CLONE_NEWUSER\): Operation not permitted",
     ),
     _finding(
         "subid_missing",
+        ERROR,
+        "the builder user has no or too few subordinate ids",
+        "Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid)",
         r"no subuid ranges found|cannot find (UID|GID)/(UID|GID) for user|"
         r"potentially insufficient UIDs or GIDs available in user namespace|"
         r"error setting owner of .*: chown .*: invalid argument",
-        "the builder user has no or too few subordinate ids",
-        "Allocate them (role subid)",
     ),
     _finding(
         "newuidmap",
+        ERROR,
+        "the id map could not be written: newuidmap or newgidmap is missing or has no privilege",
+        "Install uidmap with its setuid bit or file capabilities: setcap cap_setuid=ep on newuidmap, "
+        "cap_setgid=ep on newgidmap (role builder_tools)",
         r"new[ug]idmap: .*(not found|not permitted)|exec: \\?\"new[ug]idmap|"
         r"writing \\?\".*\" to /proc/\d+/[ug]id_map: .*not permitted",
-        "the id map could not be written: newuidmap or newgidmap is missing or has no privilege",
-        "Install uidmap with its setuid bit or file capabilities (role builder_tools)",
     ),
     _finding(
         "netavark_missing",
-        r"could not find \"netavark\"",
+        ERROR,
         "netavark is not where buildah looks for it",
         "Install netavark (role builder_tools)",
+        r"could not find \"netavark\"",
     ),
     _finding(
         "network_helper",
-        r"failed to read from slirp4netns sync pipe|could not find (slirp4netns|pasta)|pasta failed with exit code",
+        ERROR,
         "the network of RUN steps cannot be made: slirp4netns or pasta is missing, or users cannot open /dev/net/tun",
         "Install them (role builder_tools), load the module tun, give a container the device, "
         "let users open /dev/net/tun (mode 0666); or use network: host",
+        r"failed to read from slirp4netns sync pipe|could not find (slirp4netns|pasta)|pasta failed with exit code",
     ),
     _finding(
         "cgroup_hybrid",
-        r"cgroups in hybrid mode not supported",
-        "crun cannot use a hybrid cgroup hierarchy",
+        WARNING,
+        "crun cannot use a hybrid cgroup hierarchy, and no runtime serves users without cgroup v2; "
+        "RUN steps get chroot, which is no boundary",
         "Use isolation: chroot, or boot with cgroup v2 only (role crun decides)",
+        r"cgroups in hybrid mode not supported",
     ),
     _finding(
         "runtime_missing",
-        r"default OCI runtime \"[^\"]*\" not found|exec: \"(crun|runc)\": executable file not found",
-        "the OCI runtime is not installed",
+        WARNING,
+        "the OCI runtime is not installed; RUN steps get chroot, which is no boundary",
         "Install crun (role crun)",
+        r"default OCI runtime \"[^\"]*\" not found|exec: \"(crun|runc)\": executable file not found",
     ),
     _finding(
         "native_overlay",
-        r"/merged(, mount_data=.*)?: invalid argument",
+        ERROR,
         "the kernel and the overlay driver do not fit together",
         "Use fuse-overlayfs 0.7.6 or newer, or a kernel from 5.13 on (roles fuse and builder_tools)",
+        r"/merged(, mount_data=.*)?: invalid argument",
     ),
     _finding(
         "not_unshared",
-        r"cannot mount using driver \S+ in rootless mode",
+        ERROR,
         "buildah mount was called outside of the builder user's user namespace",
         "Call it under buildah unshare, as native scripts are",
+        r"cannot mount using driver \S+ in rootless mode",
     ),
     _finding(
         "mount_denied",
-        r"remount /, flags: 0x44000: permission denied",
+        ERROR,
         "a security module (AppArmor or SELinux) forbids mounts",
         "Run the pod with the profile of role cluster_node",
+        r"remount /, flags: 0x44000: permission denied",
     ),
     _finding(
         "disk_full",
-        r"no space left on device",
+        ERROR,
         "the disk that holds the image store is full",
-        "Free space, or prune images (role builder)",
+        "Free space, or prune images: buildah prune --all --force (role builder)",
+        r"no space left on device",
+    ),
+    # What only the doctor sees.
+    _finding(
+        "tools_missing",
+        ERROR,
+        "buildah or skopeo is not installed",
+        "Install them: apt install buildah skopeo, or dnf install buildah skopeo (role builder_tools)",
+    ),
+    _finding(
+        "subid_short",
+        ERROR,
+        "the builder user has fewer subordinate ids than images use: a file of theirs that belongs to a higher id "
+        "cannot be unpacked",
+        "Add a range: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER; 65536 ids serve every image of "
+        "a distribution (role subid)",
+    ),
+    _finding(
+        "subid_doubled",
+        ERROR,
+        "ranges of the builder user overlap one another, and newuidmap refuses to map an id twice",
+        "Take the superfluous range away, usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST USER, and have the "
+        "others filled up (role subid)",
+    ),
+    _finding(
+        "subid_shared",
+        WARNING,
+        "a range of the builder user belongs to another user, too: each can read and change the other's containers",
+        "Take the range from one of them, usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST USER, and give "
+        "that user a new one (role subid); what is in that user's image store has to be pulled and built again",
+    ),
+    _finding(
+        "subid_covers_account",
+        ERROR,
+        "a range of the builder user holds the id of a real account: a RUN step can act as that account",
+        "Take the range away, usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST USER, and give the user a new "
+        "one (role subid); what is in the user's image store has to be pulled and built again",
+    ),
+    _finding(
+        "pause_stale",
+        WARNING,
+        "podman keeps a user namespace of the builder user that was made with other subordinate ids; what enters it "
+        "sees files under wrong owners",
+        "End it as that user: podman system migrate (role builder)",
+    ),
+    _finding(
+        "crun_missing",
+        WARNING,
+        "this host has cgroup v2 and no crun; runc starts slower, and before 1.0.0 not at all for users",
+        "Install crun (role crun)",
+    ),
+    _finding(
+        "fuse_missing",
+        ERROR,
+        "users cannot mount overlays with this kernel, and fuse-overlayfs, which could stand in, cannot run: it or "
+        "/dev/fuse is missing, or users cannot open the device",
+        "Install fuse-overlayfs (role builder_tools) and provide the device: modprobe fuse, chmod 0666 /dev/fuse "
+        "(role fuse)",
+    ),
+    _finding(
+        "fuse_needless",
+        WARNING,
+        "the image store is set to fuse-overlayfs although this kernel lets users mount overlays, which is faster",
+        "Take mount_program out of the user's storage.conf (role builder)",
+    ),
+    _finding(
+        "graphroot_filesystem",
+        ERROR,
+        "the image store is on a file system that cannot hold one: network file systems refuse the owners that images "
+        "need, and an overlay cannot be put on another one",
+        "Put graphroot on a local file system such as ext4 or xfs (role builder)",
+    ),
+    _finding(
+        "store_not_writable",
+        ERROR,
+        "the builder user may not write to the image store",
+        "Give it back to the user, chown -R USER: on what is said to be closed; or set another graphroot "
+        "(role builder)",
+    ),
+    _finding(
+        "disk_low",
+        WARNING,
+        "the disk that holds the image store is nearly full",
+        "Free space, or prune images: buildah prune --all --force (role builder)",
+    ),
+    _finding(
+        "runtime_dir",
+        WARNING,
+        "XDG_RUNTIME_DIR is that of another user or does not exist, as after su; buildah called by hand fails, "
+        "while the modules of this collection find the right directory themselves",
+        "Log in as the user itself (ssh, machinectl shell) or call unset XDG_RUNTIME_DIR; in playbooks leave it out of "
+        "environment (role builder)",
+    ),
+    _finding(
+        "no_linger",
+        WARNING,
+        "systemd ends what the builder user runs, and removes its runtime directory with logins in it, when the last "
+        "session closes",
+        "Let the user linger: loginctl enable-linger USER (role builder)",
+    ),
+    _finding(
+        "ping_group_range",
+        WARNING,
+        "ping does not work in RUN steps: the builder user's group is outside net.ipv4.ping_group_range",
+        "Widen it: sysctl -w net.ipv4.ping_group_range='0 2147483647' (role userns)",
     ),
 )
+BY_ID = {finding.id: finding for finding in FINDINGS}
 
 
 def finding_for(output: str) -> Optional[Finding]:
     """Return the known cause that a failed program's output points to."""
-    return next((finding for finding in FINDINGS if finding.pattern.search(output)), None)
+    return next((finding for finding in FINDINGS if finding.pattern and finding.pattern.search(output)), None)

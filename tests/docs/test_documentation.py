@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import FINDINGS, Finding
 from ansible_collections.rootless.buildah.tests.tools.checkout import (
     COLLECTION,
     ENVIRONMENT,
     ROOT,
     files,
+    load,
     plugins,
     read,
     roles,
@@ -48,6 +50,24 @@ def test_links_lead_somewhere(page: str) -> None:
         assert target.exists(), f"{page}: {link}"
         if anchor:
             assert anchor in headings(str(target.resolve().relative_to(ROOT))), f"{page}: {link}"
+
+
+def test_the_guide_has_a_section_for_each_finding() -> None:
+    sections = re.findall(r"^## `(.+)`$", read("docs/findings.md"), re.MULTILINE)
+    assert sorted(sections) == sorted(finding.id for finding in FINDINGS)
+    assert {finding.id for finding in FINDINGS} <= headings("docs/findings.md")
+    repository = load("galaxy.yml")["repository"]
+    assert {finding.guide.partition("#")[0] for finding in FINDINGS} == {f"{repository}/blob/main/docs/findings.md"}
+    assert [finding.id for finding in FINDINGS if finding.guide.partition("#")[2] != finding.id] == []
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: finding.id)
+def test_the_role_that_a_remedy_names_exists(finding: Finding) -> None:
+    named = re.findall(r"\broles? (\w+)(?: and (\w+))?", finding.remedy)
+    # The role for the nodes of a cluster is still to come.
+    missing = {role for pair in named for role in pair if role} - set(roles()) - {"cluster_node"}
+    assert missing == set()
+    assert named or finding.id == "not_unshared"
 
 
 @pytest.fixture(scope="module")
