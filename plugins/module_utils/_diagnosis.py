@@ -1,0 +1,238 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which findings the facts of a host amount to. Pure.
+
+One check for each finding: it returns the evidence, or nothing. The checks of pods belong below those of hosts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable
+
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, ERROR, Finding
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import Facts, Subids
+
+ENOUGH_IDS = 65536  # uids and gids of distributions are 16 bits wide
+ENOUGH_NAMESPACES = 100  # each RUN step of each build has some, and other users have theirs
+FULL, LOW = 256 * 2**20, 2 * 2**30  # bytes: a base image does not fit any more; an application's does not
+OLDEST_FUSE_OVERLAYFS = (0, 7, 6)
+OLDEST_RUNC = (1, 0, 0)
+NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p")
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version, padded to three."""
+    numbers = [int(part) for part in re.findall(r"\d+", text)]
+    return tuple((numbers + [0, 0, 0])[:3])
+
+
+def isolated_by_runtime(facts: Facts) -> bool:
+    """Say whether RUN steps would get an OCI runtime (see _isolation.choose)."""
+    if facts.isolation:
+        return facts.isolation != "chroot"
+    return facts.cgroup == "v2" and any(name in facts.tools for name in ("crun", "runc"))
+
+
+def _userns_off(facts: Facts) -> str:
+    few = facts.max_user_namespaces is not None and facts.max_user_namespaces < ENOUGH_NAMESPACES
+    return f"user.max_user_namespaces is {facts.max_user_namespaces}" if few else ""
+
+
+def _userns_blocked(facts: Facts) -> str:
+    if _userns_off(facts) or not facts.userns_error:
+        return ""
+    settings = {
+        "kernel.unprivileged_userns_clone": facts.unprivileged_userns_clone == 0,
+        "kernel.apparmor_restrict_unprivileged_userns": bool(facts.apparmor_restrict_unprivileged_userns),
+    }
+    named = [f"{name} is {'0' if name.endswith('clone') else '1'}" for name, blocks in settings.items() if blocks]
+    return "; ".join([facts.userns_error, *named])
+
+
+def _of_both(facts: Facts, words: Callable[[Subids], str]) -> str:
+    """Return what is to be said of uids and of gids."""
+    place = "/etc/" if facts.subid_service == "files" else f"{facts.subid_service}, "
+    both = (("subuid", words(facts.subuid)), ("subgid", words(facts.subgid)))
+    return "; ".join(f"{place}{name}: {text}" for name, text in both if text)
+
+
+def _subid_missing(facts: Facts) -> str:
+    return _of_both(facts, lambda ids: "" if ids.ranges else f"no range of {facts.user}")
+
+
+def _subid_short(facts: Facts) -> str:
+    return _of_both(
+        facts, lambda ids: f"{ids.count} ids of {ENOUGH_IDS}" if ids.ranges and ids.count < ENOUGH_IDS else "")
+
+
+def _subid_doubled(facts: Facts) -> str:
+    return _of_both(facts, lambda ids: ", ".join(ids.doubled))
+
+
+def _subid_shared(facts: Facts) -> str:
+    return _of_both(facts, lambda ids: ", ".join(ids.shared))
+
+
+def _subid_covers_account(facts: Facts) -> str:
+    return _of_both(facts, lambda ids: ", ".join(ids.covered[:5]))
+
+
+def _newuidmap(facts: Facts) -> str:
+    said = []
+    for name, helper in (("newuidmap", facts.newuidmap), ("newgidmap", facts.newgidmap)):
+        if not helper.path:
+            said.append(f"{name} is not installed")
+        elif helper.kind == "none":
+            said.append(f"{helper.path} has mode {helper.mode} and no right to write maps")
+    return "; ".join(said)
+
+
+def _tools_missing(facts: Facts) -> str:
+    missing = [name for name in ("buildah", "skopeo") if name not in facts.tools]
+    return f"not in PATH: {', '.join(missing)}" if missing else ""
+
+
+def _netavark_missing(facts: Facts) -> str:
+    return "" if facts.netavark or "buildah" not in facts.tools else "it is in none of buildah's helper directories"
+
+
+def _network_helper(facts: Facts) -> str:
+    if not isolated_by_runtime(facts):
+        return ""  # chroot isolation shares the network of the host
+    if not {"slirp4netns", "pasta"} & set(facts.tools):
+        return "neither slirp4netns nor pasta is in PATH"
+    return "" if facts.tun_device == "open" else f"/dev/net/tun is {facts.tun_device}"
+
+
+def _cgroup_hybrid(facts: Facts) -> str:
+    runtime = any(name in facts.tools for name in ("crun", "runc"))
+    return f"the cgroup hierarchy is {facts.cgroup}" if runtime and facts.cgroup != "v2" else ""
+
+
+def _runtime_missing(facts: Facts) -> str:
+    return "" if any(name in facts.tools for name in ("crun", "runc")) else "neither crun nor runc is in PATH"
+
+
+def _crun_missing(facts: Facts) -> str:
+    if facts.cgroup != "v2" or "crun" in facts.tools or "runc" not in facts.tools:
+        return ""
+    old = " and too old" if version(facts.tools["runc"]) < OLDEST_RUNC else ""
+    return f"runc {facts.tools['runc']} is all there is{old}"
+
+
+def _needs_fuse(facts: Facts) -> bool:
+    return facts.native_overlay is False and facts.store.driver in ("", "overlay")
+
+
+def _fuse_missing(facts: Facts) -> str:
+    if not _needs_fuse(facts):
+        return ""
+    if "fuse-overlayfs" not in facts.tools:
+        return "fuse-overlayfs is not in PATH"
+    return "" if facts.fuse_device == "open" else f"/dev/fuse is {facts.fuse_device}"
+
+
+def _native_overlay(facts: Facts) -> str:
+    found = facts.tools.get("fuse-overlayfs", "")
+    old = _needs_fuse(facts) and found and version(found) < OLDEST_FUSE_OVERLAYFS
+    return f"fuse-overlayfs is {found}, the kernel {facts.kernel}" if old else ""
+
+
+def _fuse_needless(facts: Facts) -> str:
+    needless = facts.native_overlay and facts.store.mount_program.endswith("fuse-overlayfs")
+    return f"mount_program is {facts.store.mount_program}" if needless else ""
+
+
+def _graphroot_filesystem(facts: Facts) -> str:
+    stacked = facts.store.filesystem == "overlay" and not facts.store.mount_program and facts.store.driver != "vfs"
+    wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
+    return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""
+
+
+def _store_not_writable(facts: Facts) -> str:
+    return f"{facts.user} may not write to {facts.store.closed}" if facts.store.closed else ""
+
+
+def _free(facts: Facts) -> str:
+    return f"{(facts.store.free or 0) // 2**20} MiB are free below {facts.store.graphroot}"
+
+
+def _disk_full(facts: Facts) -> str:
+    return _free(facts) if facts.store.free is not None and facts.store.free < FULL else ""
+
+
+def _disk_low(facts: Facts) -> str:
+    return _free(facts) if facts.store.free is not None and FULL <= facts.store.free < LOW else ""
+
+
+def _runtime_dir(facts: Facts) -> str:
+    if not facts.runtime_dir or facts.runtime_dir_owner == facts.uid:
+        return ""
+    owner = "does not exist" if facts.runtime_dir_owner is None else f"belongs to uid {facts.runtime_dir_owner}"
+    return f"XDG_RUNTIME_DIR is {facts.runtime_dir}, which {owner}"
+
+
+def _no_linger(facts: Facts) -> str:
+    return f"{facts.user} does not linger" if facts.linger is False else ""
+
+
+def _pause_stale(facts: Facts) -> str:
+    return "podman's pause process maps other ids than the user has now" if facts.pause_stale else ""
+
+
+def _ping_group_range(facts: Facts) -> str:
+    if facts.ping_group_range is None or facts.ping_group_range[0] <= facts.gid <= facts.ping_group_range[1]:
+        return ""
+    return f"it is {facts.ping_group_range[0]} to {facts.ping_group_range[1]}, the user's group is {facts.gid}"
+
+
+CHECKS: dict[str, Callable[[Facts], str]] = {
+    "tools_missing": _tools_missing,
+    "userns_off": _userns_off,
+    "userns_blocked": _userns_blocked,
+    "subid_missing": _subid_missing,
+    "subid_short": _subid_short,
+    "subid_doubled": _subid_doubled,
+    "subid_shared": _subid_shared,
+    "subid_covers_account": _subid_covers_account,
+    "newuidmap": _newuidmap,
+    "pause_stale": _pause_stale,
+    "netavark_missing": _netavark_missing,
+    "network_helper": _network_helper,
+    "cgroup_hybrid": _cgroup_hybrid,
+    "runtime_missing": _runtime_missing,
+    "crun_missing": _crun_missing,
+    "fuse_missing": _fuse_missing,
+    "native_overlay": _native_overlay,
+    "fuse_needless": _fuse_needless,
+    "graphroot_filesystem": _graphroot_filesystem,
+    "store_not_writable": _store_not_writable,
+    "disk_full": _disk_full,
+    "disk_low": _disk_low,
+    "runtime_dir": _runtime_dir,
+    "no_linger": _no_linger,
+    "ping_group_range": _ping_group_range,
+}
+
+
+def diagnose(facts: Facts) -> list[tuple[Finding, str]]:
+    """Return the findings with their evidence, errors first."""
+    found = [(BY_ID[name], check(facts)) for name, check in CHECKS.items()]
+    return sorted(((finding, seen) for finding, seen in found if seen), key=lambda pair: pair[0].severity != ERROR)
+
+
+def as_results(found: list[tuple[Finding, str]]) -> list[dict[str, str]]:
+    """Return findings as a module returns them."""
+    return [
+        {
+            "id": finding.id,
+            "severity": finding.severity,
+            "evidence": seen,
+            "cause": finding.cause,
+            "remedy": finding.remedy,
+            "guide": finding.guide,
+        }
+        for finding, seen in found
+    ]

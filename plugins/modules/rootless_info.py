@@ -1,0 +1,262 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rootless_info
+short_description: Find what keeps a user from rootless builds on a host
+version_added: 0.1.0
+author: rootless.buildah contributors (@rootless-buildah)
+description:
+  - Looks at a host with the eyes of the user who runs the task, and says what would make rootless builds fail there,
+    why, and what to do about it.
+  - A finding is an error when builds would fail or would not be safe from each other, and a warning when they work with
+    less than the host could give.
+  - It builds nothing. Causes that only a build can show are named by the build that fails, in C(finding).
+  - Not for pods yet.
+options: {}
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing, so check mode makes no difference.
+  diff_mode:
+    support: N/A
+    description: It changes nothing.
+  idempotent:
+    support: full
+    description: It changes nothing.
+  platform:
+    support: full
+    platforms: linux
+    description: Target OS/families that can be operated against.
+notes:
+  - Run it as the builder user, with C(become_user). Root is refused, because nothing of root's is rootless.
+  - A user namespace and, in it, an overlay in memory are tried with C(unshare). Both are gone at once.
+  - C(XDG_RUNTIME_DIR) is looked at as this task has it. Under C(become) that may be another one than after a login.
+  - Where another service than files answers for subordinate ids, overlaps with ranges of other users cannot be seen.
+seealso:
+  - name: The findings
+    description: Each finding with what it means and what to do.
+    link: https://github.com/rootless-buildah/rootless.buildah/blob/main/docs/findings.md
+"""
+
+EXAMPLES = r"""
+- name: Ask what keeps the builder user from building
+  rootless.buildah.rootless_info:
+  become: true
+  become_user: builder
+  register: doctor
+
+- name: Stop unless the user can build
+  ansible.builtin.assert:
+    that: doctor.ready
+    fail_msg: "{{ doctor.findings | selectattr('severity', 'eq', 'error') | map(attribute='remedy') | join('; ') }}"
+"""
+
+RETURN = r"""
+ready:
+  description: Whether no finding is an error.
+  returned: success
+  type: bool
+findings:
+  description: What was found, errors first; empty on a host where everything is right.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The finding's name, which never changes.
+      type: str
+      sample: subid_missing
+    severity:
+      description: V(error) or V(warning).
+      type: str
+      sample: error
+    evidence:
+      description: What was seen on this host.
+      type: str
+      sample: "/etc/subuid: no range of builder; /etc/subgid: no range of builder"
+    cause:
+      description: What is wrong, and why it matters.
+      type: str
+      sample: the builder user has no or too few subordinate ids
+    remedy:
+      description: What to do, with the command and the role that does it.
+      type: str
+      sample: >-
+        Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid)
+    guide:
+      description: Where the guide tells more.
+      type: str
+      sample: https://github.com/rootless-buildah/rootless.buildah/blob/main/docs/findings.md#subid_missing
+facts:
+  description:
+    - What the findings were concluded from. V(null) stands for what this kernel lacks or what could not be tried.
+  returned: success
+  type: dict
+  contains:
+    user:
+      description: The user who was looked at, with RV(facts.uid) and RV(facts.gid).
+      type: str
+    uid:
+      description: The user's uid.
+      type: int
+    gid:
+      description: The user's primary group.
+      type: int
+    kernel:
+      description: The kernel's release.
+      type: str
+    cgroup:
+      description: V(v2), V(hybrid), V(v1) or V(none).
+      type: str
+    isolation:
+      description: What C(BUILDAH_ISOLATION) is set to in the environment or in C(containers.conf), or empty.
+      type: str
+    max_user_namespaces:
+      description: The setting C(user.max_user_namespaces).
+      type: int
+    unprivileged_userns_clone:
+      description: The setting C(kernel.unprivileged_userns_clone).
+      type: int
+    apparmor_restrict_unprivileged_userns:
+      description: The setting C(kernel.apparmor_restrict_unprivileged_userns).
+      type: int
+    ping_group_range:
+      description: The setting C(net.ipv4.ping_group_range), first and last gid.
+      type: list
+      elements: int
+    userns_error:
+      description: What was said when a user namespace was tried; empty where it worked.
+      type: str
+    native_overlay:
+      description: Whether an overlay could be mounted in a user namespace.
+      type: bool
+    subid_service:
+      description: The service that answers for subordinate ids in C(nsswitch.conf).
+      type: str
+    subuid:
+      description: The user's subordinate uids.
+      type: dict
+      contains: &ids
+        ranges:
+          description: The ranges, each with C(start) and C(count).
+          type: list
+          elements: dict
+        doubled:
+          description: Own ranges that overlap.
+          type: list
+          elements: str
+        shared:
+          description: Overlaps with other users' ranges.
+          type: list
+          elements: str
+        covered:
+          description: Accounts or groups whose id lies in a range.
+          type: list
+          elements: str
+    subgid:
+      description: The user's subordinate gids.
+      type: dict
+      contains: *ids
+    newuidmap:
+      description: The program C(newuidmap).
+      type: dict
+      contains: &helper
+        path:
+          description: Where it is, empty where it is missing.
+          type: str
+        mode:
+          description: Its mode in octal digits.
+          type: str
+        kind:
+          description: V(setuid), V(filecaps), or V(none) where it has no right to write maps.
+          type: str
+    newgidmap:
+      description: The program C(newgidmap).
+      type: dict
+      contains: *helper
+    tools:
+      description: The versions of the programs that are there, empty where none was asked for.
+      type: dict
+      sample: {"buildah": "1.39.3", "crun": "1.21", "podman": ""}
+    netavark:
+      description: Where C(netavark) is, empty where buildah does not find it.
+      type: str
+    store:
+      description: The user's image store.
+      type: dict
+      contains:
+        driver:
+          description: The driver that C(storage.conf) sets, empty where it sets none.
+          type: str
+        mount_program:
+          description: The mount program that C(storage.conf) sets, empty where it sets none.
+          type: str
+        graphroot:
+          description: Where the store is or will be.
+          type: str
+        filesystem:
+          description: The type of the file system there.
+          type: str
+        free:
+          description: How many bytes the user may still write there.
+          type: int
+        closed:
+          description: What the user may not write although it must, empty where there is nothing.
+          type: str
+    runtime_dir:
+      description: C(XDG_RUNTIME_DIR), empty where it is not set.
+      type: str
+    runtime_dir_owner:
+      description: The owner's uid of that directory.
+      type: int
+    linger:
+      description: Whether the user lingers; V(null) without systemd.
+      type: bool
+    fuse_device:
+      description: Whether the user can open C(/dev/fuse), V(open), V(closed) or V(missing).
+      type: str
+    tun_device:
+      description: The same of C(/dev/net/tun).
+      type: str
+    pause_stale:
+      description: Whether podman keeps a user namespace of the user that was made with other ranges.
+      type: bool
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rootless.buildah.plugins.module_utils._diagnosis import as_results, diagnose
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import ERROR
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import look
+from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
+from ansible_collections.rootless.buildah.plugins.module_utils._user import environment
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    try:
+        if os.getuid() == 0:
+            raise InputError("this task runs as root", "nothing of root's is rootless",
+                             "Run it as the builder user (become_user)")
+        facts = look(Runner(environment()))
+    except BuildahError as error:
+        module.fail_json(msg=str(error), **error.as_result())
+    found = diagnose(facts)
+    module.exit_json(
+        changed=False,
+        ready=all(finding.severity != ERROR for finding, _seen in found),
+        findings=as_results(found),
+        facts=facts.as_result(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each finding comes from one broken fact and comes alone; a healthy host is silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.rootless.buildah.plugins.module_utils._diagnosis import CHECKS, as_results, diagnose
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import FINDINGS
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import Facts, IdHelper, Store, Subids
+from ansible_collections.rootless.buildah.plugins.module_utils._subid import IdRange
+
+FULL = Subids((IdRange(100000, 65536),))
+GIB = 2**30
+TOOLS = {"buildah": "1.39.3", "skopeo": "1.18.0", "crun": "1.21", "pasta": "", "fuse-overlayfs": "1.14"}
+HEALTHY = Facts(
+    user="builder",
+    uid=1001,
+    gid=1001,
+    kernel="6.12.0",
+    cgroup="v2",
+    max_user_namespaces=15000,
+    unprivileged_userns_clone=1,
+    apparmor_restrict_unprivileged_userns=0,
+    ping_group_range=(0, 2147483647),
+    userns_error="",
+    native_overlay=True,
+    subuid=FULL,
+    subgid=FULL,
+    newuidmap=IdHelper("/usr/bin/newuidmap", "4755", "setuid"),
+    newgidmap=IdHelper("/usr/bin/newgidmap", "0755", "filecaps"),
+    tools=TOOLS,
+    netavark="/usr/lib/podman/netavark",
+    store=Store("overlay", "", "/home/builder/.local/share/containers/storage", "ext4", 50 * GIB),
+    runtime_dir="/run/user/1001",
+    runtime_dir_owner=1001,
+    linger=True,
+    fuse_device="open",
+    tun_device="open",
+)
+STORE = HEALTHY.store
+
+
+def without(*names: str, **others: str) -> dict[str, Any]:
+    """Return the fact that these programs are missing, and that others are there."""
+    return {"tools": {**{name: text for name, text in TOOLS.items() if name not in names}, **others}}
+
+
+# What is broken, and what the evidence names.
+BROKEN: list[tuple[str, dict[str, Any], str]] = [
+    ("userns_off", {"max_user_namespaces": 0, "userns_error": "unshare failed: No space left on device"},
+     "user.max_user_namespaces is 0"),
+    ("userns_off", {"max_user_namespaces": 10}, "user.max_user_namespaces is 10"),
+    ("userns_blocked", {"userns_error": "unshare failed: Operation not permitted"}, "Operation not permitted"),
+    ("userns_blocked", {"userns_error": "denied", "unprivileged_userns_clone": 0},
+     "kernel.unprivileged_userns_clone is 0"),
+    ("userns_blocked", {"userns_error": "denied", "apparmor_restrict_unprivileged_userns": 1},
+     "kernel.apparmor_restrict_unprivileged_userns is 1"),
+    ("subid_missing", {"subuid": Subids(), "subgid": Subids()}, "/etc/subuid: no range of builder; /etc/subgid: no"),
+    ("subid_missing", {"subgid": Subids()}, "/etc/subgid: no range of builder"),
+    ("subid_missing", {"subuid": Subids(), "subid_service": "sss"}, "sss, subuid: no range of builder"),
+    ("subid_short", {"subuid": Subids((IdRange(100000, 1000), IdRange(300000, 1000)))}, "2000 ids of 65536"),
+    ("subid_short", {"subgid": Subids((IdRange(100000, 65535),))}, "/etc/subgid: 65535 ids of 65536"),
+    ("subid_doubled", {"subuid": replace(FULL, doubled=("1:2 and 2:1",))}, "/etc/subuid: 1:2 and 2:1"),
+    ("subid_shared", {"subgid": replace(FULL, shared=("1:2 and bob's 2:1",))}, "/etc/subgid: 1:2 and bob's 2:1"),
+    ("subid_covers_account", {"subuid": replace(FULL, covered=("100001 (bob)",))}, "/etc/subuid: 100001 (bob)"),
+    ("newuidmap", {"newuidmap": IdHelper()}, "newuidmap is not installed"),
+    ("newuidmap", {"newgidmap": IdHelper("/usr/bin/newgidmap", "0755", "none")}, "/usr/bin/newgidmap has mode 0755"),
+    ("tools_missing", without("skopeo"), "skopeo"),
+    ("netavark_missing", {"netavark": ""}, "helper directories"),
+    ("network_helper", without("pasta"), "neither slirp4netns nor pasta"),
+    ("network_helper", {"tun_device": "closed"}, "/dev/net/tun is closed"),
+    ("cgroup_hybrid", {"cgroup": "hybrid"}, "hybrid"),
+    ("cgroup_hybrid", {"cgroup": "v1"}, "v1"),
+    ("runtime_missing", without("crun"), "neither crun nor runc"),
+    ("crun_missing", without("crun", runc="1.1.5"), "runc 1.1.5 is all there is"),
+    ("crun_missing", without("crun", runc="0.1.1"), "too old"),
+    ("fuse_missing", {"native_overlay": False, "fuse_device": "missing"}, "/dev/fuse is missing"),
+    ("fuse_missing", {"native_overlay": False, "fuse_device": "closed"}, "/dev/fuse is closed"),
+    ("fuse_missing", {"native_overlay": False, **without("fuse-overlayfs")}, "fuse-overlayfs is not in PATH"),
+    ("native_overlay", {"native_overlay": False, **without(**{"fuse-overlayfs": "0.7.5"})}, "fuse-overlayfs is 0.7.5"),
+    ("fuse_needless", {"store": replace(STORE, mount_program="/usr/bin/fuse-overlayfs")}, "/usr/bin/fuse-overlayfs"),
+    ("graphroot_filesystem", {"store": replace(STORE, filesystem="nfs4")}, "on nfs4"),
+    ("graphroot_filesystem", {"store": replace(STORE, filesystem="overlay")}, "on overlay"),
+    ("store_not_writable", {"store": replace(STORE, closed="/s/overlay-images/images.lock")}, "images.lock"),
+    ("disk_full", {"store": replace(STORE, free=255 * 2**20)}, "255 MiB are free"),
+    ("disk_low", {"store": replace(STORE, free=256 * 2**20)}, "256 MiB are free"),
+    ("disk_low", {"store": replace(STORE, free=2 * GIB - 1)}, "2047 MiB are free"),
+    ("runtime_dir", {"runtime_dir": "/run/user/0", "runtime_dir_owner": 0}, "/run/user/0, which belongs to uid 0"),
+    ("runtime_dir", {"runtime_dir_owner": None}, "/run/user/1001, which does not exist"),
+    ("no_linger", {"linger": False}, "builder does not linger"),
+    ("pause_stale", {"pause_stale": True}, "pause process"),
+    ("ping_group_range", {"ping_group_range": (1, 0)}, "1 to 0, the user's group is 1001"),
+]
+# What looks similar and does no harm.
+HARMLESS: dict[str, dict[str, Any]] = {
+    "a kernel without the settings": {
+        "max_user_namespaces": None, "unprivileged_userns_clone": None, "apparmor_restrict_unprivileged_userns": None,
+        "ping_group_range": None,
+    },
+    "settings that block others, while this user gets a namespace": {"apparmor_restrict_unprivileged_userns": 1},
+    "no way to try": {"userns_error": None, "native_overlay": None},
+    "ids in two ranges": {"subuid": Subids((IdRange(100000, 65535), IdRange(300000, 1)))},
+    "slirp4netns instead of pasta": without("pasta", slirp4netns=""),
+    "runc beside crun": {"tools": {**TOOLS, "runc": "0.1.1"}},
+    "chroot isolation needs no network of its own": {
+        "isolation": "chroot", "tun_device": "missing", **without("pasta")},
+    "an old kernel with fuse-overlayfs": {
+        "native_overlay": False, "store": replace(STORE, mount_program="/usr/bin/fuse-overlayfs")},
+    "the oldest fuse-overlayfs that serves": {"native_overlay": False, **without(**{"fuse-overlayfs": "0.7.6"})},
+    "no fuse where the kernel needs none": {"fuse_device": "missing", **without("fuse-overlayfs")},
+    "vfs needs neither": {
+        "native_overlay": False, "fuse_device": "missing", "store": replace(STORE, driver="vfs", filesystem="overlay")},
+    "fuse-overlayfs on an overlay": {
+        "native_overlay": False,
+        "store": replace(STORE, filesystem="overlay", mount_program="/usr/bin/fuse-overlayfs")},
+    "no runtime directory": {"runtime_dir": "", "runtime_dir_owner": None},
+    "no systemd": {"linger": None},
+    "just enough room": {"store": replace(STORE, free=2 * GIB)},
+    "room that cannot be told": {"store": replace(STORE, free=None)},
+    "just enough namespaces": {"max_user_namespaces": 100},
+}
+
+
+def test_a_healthy_host_is_silent() -> None:
+    assert diagnose(HEALTHY) == []
+
+
+@pytest.mark.parametrize("name, broken, evidence", BROKEN)
+def test_one_broken_fact_is_one_finding(name: str, broken: dict[str, Any], evidence: str) -> None:
+    found = diagnose(replace(HEALTHY, **broken))
+    assert [finding.id for finding, _seen in found] == [name]
+    assert evidence in found[0][1]
+
+
+@pytest.mark.parametrize("harmless", HARMLESS.values(), ids=HARMLESS)
+def test_what_does_no_harm_is_no_finding(harmless: dict[str, Any]) -> None:
+    assert diagnose(replace(HEALTHY, **harmless)) == []
+
+
+def test_every_check_is_tried_here() -> None:
+    assert {name for name, _broken, _evidence in BROKEN} == set(CHECKS)
+
+
+def test_what_the_doctor_does_not_look_for_is_told_by_tools() -> None:
+    # Causes that only a build can show.
+    unchecked = {finding for finding in FINDINGS if finding.id not in CHECKS}
+    assert all(finding.pattern for finding in unchecked)
+    assert {finding.id for finding in unchecked} == {"not_unshared", "mount_denied"}
+
+
+def test_errors_come_first_and_say_everything() -> None:
+    results = as_results(diagnose(replace(HEALTHY, linger=False, subuid=Subids())))
+    assert [(result["id"], result["severity"]) for result in results] == [
+        ("subid_missing", "error"), ("no_linger", "warning")]
+    assert all(result["evidence"] and result["cause"] and result["remedy"] for result in results)
+    assert results[0]["guide"].endswith("docs/findings.md#subid_missing")

@@ -1,0 +1,271 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read of a host: from files laid out as on real ones, and programs that print what the real ones printed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
+    Facts,
+    Look,
+    filesystem,
+    has_file_capability,
+    subids,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
+from ansible_collections.rootless.buildah.plugins.module_utils._subid import IdRange, Table
+
+# Printed by the tools of Debian 12 (buildah, crun, fuse-overlayfs) and by those of the projects' documentation.
+PRINTED = {
+    "buildah": "buildah version 1.28.2 (image-spec 1.1.0-rc2, runtime-spec 1.0.2-dev)",
+    "skopeo": "skopeo version 1.9.3",
+    "crun": "crun version 1.8.1\ncommit: f8a096be060b22ccd3d5f3ebe44108517fbf6c30\nrundir: /run/crun\nspec: 1.0.0",
+    "runc": "runc version 1.1.5+ds1\ncommit: 1.1.5+ds1-1+deb12u1\nspec: 1.0.2-dev\ngo: go1.19.8",
+    "fuse-overlayfs": "unknown argument ignored: lazytime\nfusermount3 version: 3.14.0\n"
+                      "fuse-overlayfs: version 1.10\nFUSE library version 3.14.0",
+}
+VERSIONS = {"buildah": "1.28.2", "skopeo": "1.9.3", "crun": "1.8.1", "runc": "1.1.5", "fuse-overlayfs": "1.10"}
+# /proc/self/mountinfo of a Debian with a volume for homes and, on top of a part of it, NFS.
+MOUNTS = """\
+24 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 24 0:25 / /home rw,relatime shared:9 - xfs /dev/vdb rw
+31 30 0:26 / /home/builder/.local rw,relatime - nfs4 server:/export rw,vers=4.2
+32 24 0:27 / /srv/with\\040space rw - btrfs /dev/vdc rw
+33 30 0:28 / /home/two rw - tmpfs tmpfs rw
+34 33 0:29 / /home/two rw - overlay overlay rw
+"""
+
+
+class Host:
+    """A directory that holds the files of a host."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.account = pwd.struct_passwd(
+            ("builder", "x", os.getuid(), os.getgid(), "", "/home/builder", "/bin/sh"))
+        self.environment: dict[str, str] = {}
+        self.write("/proc/self/mountinfo", MOUNTS)
+        (root / "home/builder").mkdir(parents=True)
+
+    def write(self, path: str, text: str = "", mode: int = 0o644) -> None:
+        place = self.root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        place.chmod(mode)
+
+    def program(self, name: str, text: str = "", status: int = 0) -> None:
+        self.write(f"/usr/bin/{name}.txt", text)
+        self.write(f"/usr/bin/{name}", f'#!/bin/sh\n/bin/cat "$0.txt" >&2\nexit {status}\n', 0o755)
+
+    def facts(self, uids: dict[int, str] | None = None) -> Facts:
+        runner = Runner({"PATH": "/usr/local/bin:/usr/bin"})
+        return Look(runner, self.account, self.environment, str(self.root)).facts(uids or {}, {})
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_an_empty_host_is_no_trouble(host: Host) -> None:
+    facts = host.facts()
+    assert (facts.cgroup, facts.tools, facts.netavark, facts.newuidmap.path) == ("none", {}, "", "")
+    assert (facts.max_user_namespaces, facts.userns_error, facts.native_overlay, facts.linger) == (None,) * 4
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_versions_are_what_the_tools_print(host: Host, name: str) -> None:
+    host.program(name, PRINTED[name])
+    assert host.facts().tools == {name: VERSIONS[name]}
+
+
+@pytest.mark.parametrize("name", ["podman", "slirp4netns", "pasta"])
+def test_some_tools_only_have_to_be_there(host: Host, name: str) -> None:
+    host.program(name, status=1)
+    assert host.facts().tools == {name: ""}
+
+
+def test_a_file_that_cannot_be_executed_is_no_program(host: Host) -> None:
+    host.write("/usr/bin/podman")
+    host.write("/usr/bin/buildah", "not a program", 0o755)
+    assert host.facts().tools == {}
+
+
+@pytest.mark.parametrize(
+    "path, text, name, expected",
+    [
+        ("/proc/sys/user/max_user_namespaces", "15000\n", "max_user_namespaces", 15000),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0\n", "unprivileged_userns_clone", 0),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "apparmor_restrict_unprivileged_userns", 1),
+        ("/proc/sys/net/ipv4/ping_group_range", "0\t2147483647\n", "ping_group_range", (0, 2147483647)),
+        ("/proc/sys/kernel/osrelease", "6.1.0-18-amd64\n", "kernel", "6.1.0-18-amd64"),
+        ("/sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n", "cgroup", "v2"),
+        ("/sys/fs/cgroup/unified/cgroup.controllers", "", "cgroup", "hybrid"),
+        ("/sys/fs/cgroup/memory/tasks", "", "cgroup", "v1"),
+        ("/etc/nsswitch.conf", "passwd: files\nsubid: sss\n", "subid_service", "sss"),
+        ("/usr/libexec/podman/netavark", "", "netavark", "/usr/libexec/podman/netavark"),
+        ("/dev/fuse", "", "fuse_device", "open"),
+        ("/dev/net/tun", "", "tun_device", "open"),
+    ],
+)
+def test_settings_are_read_from_files(host: Host, path: str, text: str, name: str, expected: object) -> None:
+    assert vars(host.facts())[name] != expected
+    host.write(path, text, 0o755)
+    assert vars(host.facts())[name] == expected
+
+
+def test_netavark_is_looked_for_where_containers_conf_says(host: Host) -> None:
+    host.write("/opt/helpers/netavark", "", 0o755)
+    host.write("/usr/lib/podman/netavark", "", 0o755)
+    host.write("/etc/containers/containers.conf", '[engine]\nhelper_binaries_dir = [\n  "/opt/helpers",\n]\n')
+    assert host.facts().netavark == "/opt/helpers/netavark"
+    host.write("/etc/containers/containers.conf", '[engine]\n#helper_binaries_dir = ["/opt/helpers"]\n')
+    assert host.facts().netavark == "/usr/lib/podman/netavark"
+
+
+def test_isolation_is_what_the_builder_role_writes(host: Host) -> None:
+    host.write("/home/builder/.config/containers/containers.conf.d/50-rootless-buildah.conf",
+               '[engine]\nenv = ["BUILDAH_ISOLATION=chroot"]\n')
+    assert host.facts().isolation == "chroot"
+    host.environment["BUILDAH_ISOLATION"] = "rootless"
+    assert host.facts().isolation == "rootless"
+
+
+class TestUserNamespaces:
+    def test_the_words_of_a_refusal_are_kept(self, host: Host) -> None:
+        host.program("unshare", "unshare: unshare failed: Operation not permitted\n", 1)
+        facts = host.facts()
+        assert facts.userns_error == "unshare: unshare failed: Operation not permitted"
+        assert facts.native_overlay is None
+
+    def test_an_overlay_is_tried_where_namespaces_work(self, host: Host) -> None:
+        host.write("/usr/bin/unshare", '#!/bin/sh\ncase "$*" in *overlay*) exit 32;; esac\n', 0o755)
+        assert (host.facts().userns_error, host.facts().native_overlay) == ("", False)
+        host.write("/usr/bin/unshare", "#!/bin/sh\n", 0o755)
+        assert host.facts().native_overlay is True
+
+
+class TestStore:
+    def test_the_default_is_below_home(self, host: Host) -> None:
+        store = host.facts().store
+        assert store.graphroot == "/home/builder/.local/share/containers/storage"
+        # Of the directories on the way only the home is there.
+        assert store.filesystem == "xfs"
+        assert (store.driver, store.closed) == ("", "")
+        assert store.free is not None and store.free > 0
+
+    def test_the_users_file_wins(self, host: Host) -> None:
+        host.write("/etc/containers/storage.conf",
+                   '[storage]\ndriver = "vfs"\nrootless_storage_path = "/srv/$USER/$UID"\n')
+        assert host.facts().store.graphroot == f"/srv/builder/{os.getuid()}"
+        assert host.facts().store.driver == "vfs"
+        host.write("/home/builder/.config/containers/storage.conf",
+                   '[storage]\ndriver = "overlay"\ngraphroot = "/srv/with space"\n'
+                   '[storage.options.overlay]\nmount_program = "/usr/bin/fuse-overlayfs"\n')
+        store = host.facts().store
+        assert (store.driver, store.graphroot, store.mount_program) == (
+            "overlay", "/srv/with space", "/usr/bin/fuse-overlayfs")
+
+    def test_the_graphroot_of_root_is_not_the_users(self, host: Host) -> None:
+        host.write("/etc/containers/storage.conf", '[storage]\ngraphroot = "/var/lib/containers/storage"\n')
+        assert host.facts().store.graphroot == "/home/builder/.local/share/containers/storage"
+
+    def test_a_link_leads_to_another_file_system(self, host: Host) -> None:
+        (host.root / "srv/with space").mkdir(parents=True)
+        (host.root / "home/builder/.local").symlink_to("../../srv/with space")
+        assert host.facts().store.filesystem == "btrfs"
+
+
+@pytest.mark.parametrize(
+    "path, kind",
+    [
+        ("/", "ext4"), ("/homes", "ext4"), ("/home", "xfs"), ("/home/builder", "xfs"),
+        ("/home/builder/.local/share", "nfs4"), ("/srv/with space/x", "btrfs"), ("/home/two/x", "overlay"),
+    ],
+)
+def test_the_file_system_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
+    assert filesystem(MOUNTS, path) == kind
+
+
+class TestHelpers:
+    @pytest.mark.parametrize("mode, kind", [(0o4755, "setuid"), (0o755, "none")])
+    def test_the_bit_counts_for_roots_file_only(self, host: Host, mode: int, kind: str) -> None:
+        host.write("/usr/bin/newuidmap", mode=mode)
+        helper = host.facts().newuidmap
+        owned_by_root = (host.root / "usr/bin/newuidmap").stat().st_uid == 0
+        assert helper.path == "/usr/bin/newuidmap"
+        assert helper.mode == f"{mode:04o}"
+        assert helper.kind == (kind if owned_by_root else "none")
+
+    @pytest.mark.parametrize(
+        "attribute, uid, gid",
+        [
+            # What setcap writes, revision 2: magic with the effective bit, permitted and inheritable, twice.
+            (struct.pack("<5I", 0x02000001, 1 << 7, 0, 0, 0), True, False),  # cap_setuid=ep
+            (struct.pack("<5I", 0x02000001, 1 << 6, 0, 0, 0), False, True),  # cap_setgid=ep
+            (struct.pack("<5I", 0x02000000, 1 << 7, 0, 0, 0), False, False),  # cap_setuid=p
+            (struct.pack("<6I", 0x03000001, 1 << 7, 0, 0, 0, 100000), True, False),  # of a user namespace
+            (b"", False, False),
+        ],
+    )
+    def test_capabilities_are_read_from_the_attribute(self, attribute: bytes, uid: bool, gid: bool) -> None:
+        assert (has_file_capability(attribute, 7), has_file_capability(attribute, 6)) == (uid, gid)
+
+
+class TestSubids:
+    TABLE = Table.parse("/etc/subuid", (
+        "builder:100000:65536\nbob:165536:65536\n1001:300000:10\neve:165535:2\nbuilder:300005:10\n# old:100000:5\n"))
+
+    def test_names_and_numbers_are_owners(self) -> None:
+        found = subids(self.TABLE, ("builder", "1001"), {})
+        assert found.ranges == (IdRange(100000, 65536), IdRange(300000, 10), IdRange(300005, 10))
+        assert found.count == 65556
+
+    def test_overlaps_are_told_apart(self) -> None:
+        found = subids(self.TABLE, ("builder", "1001"), {})
+        assert found.doubled == ("300000:10 and 300005:10",)
+        assert found.shared == ("100000:65536 and eve's 165535:2",)
+
+    @pytest.mark.parametrize("number, seen", [(99999, False), (100000, True), (165535, True), (165536, False)])
+    def test_accounts_within_a_range_are_covered(self, number: int, seen: bool) -> None:
+        found = subids(self.TABLE, ("builder",), {number: "anna"})
+        assert found.covered == ((f"{number} (anna)",) if seen else ())
+
+    def test_what_another_service_says_counts_alone(self, host: Host) -> None:
+        host.write("/etc/nsswitch.conf", "subid: sss\n")
+        host.write("/etc/subuid", "builder:100000:65536\nbob:2000000:65536\n")
+        # As getsubids prints it.
+        host.program("getsubids", "0: builder 2000000 65536\n")
+        facts = host.facts({2000001: "anna"})
+        assert facts.subuid.ranges == facts.subgid.ranges == (IdRange(2000000, 65536),)
+        assert (facts.subuid.shared, facts.subuid.covered) == ((), ("2000001 (anna)",))
+
+
+def test_the_runtime_directory_has_an_owner(host: Host) -> None:
+    host.environment["XDG_RUNTIME_DIR"] = "/run/user/7"
+    assert (host.facts().runtime_dir, host.facts().runtime_dir_owner) == ("/run/user/7", None)
+    host.write("/run/user/7/file")
+    assert host.facts().runtime_dir_owner == os.getuid()
+
+
+def test_lingering_is_a_file_of_systemd(host: Host) -> None:
+    host.write("/run/systemd/system/file")
+    assert host.facts().linger is False
+    host.write("/var/lib/systemd/linger/builder")
+    assert host.facts().linger is True
+
+
+def test_nothing_is_written(host: Host) -> None:
+    for name, text in PRINTED.items():
+        host.program(name, text)
+    before = {path: stat.S_IFMT(path.stat().st_mode) for path in host.root.rglob("*")}
+    host.facts()
+    assert {path: stat.S_IFMT(path.stat().st_mode) for path in host.root.rglob("*")} == before
