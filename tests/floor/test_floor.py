@@ -56,11 +56,10 @@ def test_modules_answer_with_words_when_called_wrongly(floor: Floor, module: str
 class TestBuilding:
     """A real build by a real unprivileged user, with each interpreter."""
 
-    def tasks(self, user: str, python: str, **options: Any) -> list[dict[str, Any]]:
+    def tasks(self, user: str, python: str, **args: str) -> list[dict[str, Any]]:
         name = f"localhost/floor-{re.sub(r'[^a-z0-9]', '', python)}"
-        # The label makes it another image: one that exists under another name is not built again.
-        labels = {"python": python}
-        module = {"name": name, "script": SCRIPT, "isolation": "chroot", "labels": labels, **options}
+        # With the argument it is another image: one that exists under another name is not built again.
+        module = {"name": name, "script": SCRIPT, "isolation": "chroot", "args": {"PYTHON": python, **args}}
         become = {"become": True, "become_user": user}
         return [
             {"name": "Build", f"{COLLECTION}.buildah_build": module, "register": "result", **become},
@@ -80,7 +79,7 @@ class TestBuilding:
         assert "changed=True built=True" in first
         second = floor.play(self.tasks(user, python), interpreter, tmp_path)
         assert "changed=False built=False" in second, second
-        third = floor.play(self.tasks(user, python, args={"WORD": "new"}), interpreter, tmp_path)
+        third = floor.play(self.tasks(user, python, WORD="new"), interpreter, tmp_path)
         assert "changed=True built=True" in third
 
     def test_subordinate_ids_are_kept(
