@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.rootless.buildah.plugins.module_utils import _host_choices as choices
 from ansible_collections.rootless.buildah.plugins.module_utils import _registry_settings as registry
 from ansible_collections.rootless.buildah.plugins.module_utils._proc_net import listeners
-from ansible_collections.rootless.buildah.plugins.module_utils._site_table import site_table
+from ansible_collections.rootless.buildah.plugins.module_utils._site_table import doctor_table, site_table
 
 
 def explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,6 +35,7 @@ class FilterModule:
             "auth_json": registry.auth_json,
             "choose_isolation": lambda trial, requested="auto": choices.choose_isolation(requested, trial),
             "choose_runtime": lambda trial, requested="auto": choices.choose_runtime(requested, trial),
+            "doctor_table": doctor_table,
             "explain_failure": choices.explain,
             "fuse_plan": lambda seen, requested="auto": choices.fuse_plan(requested, **seen),
             "helper_kind": lambda seen: choices.helper_kind(**seen),

@@ -13,14 +13,17 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 import pytest
+import yaml
 
-from ansible_collections.rootless.buildah.tests.integration.harness import Builder
+from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, PYTHON, Builder
+from ansible_collections.rootless.buildah.tests.tools.checkout import ENVIRONMENT
 
 STORE = ".local/share/containers/storage"
 ELSEWHERE = "1073741824-1073807359"  # ids that nobody has
@@ -288,6 +291,57 @@ def test_it_is_quick_writes_nothing_and_check_mode_makes_no_difference(host: Hos
         one.pop("invocation")
     assert predicted == result
     assert state() == before
+
+
+def play(host: Host, book: Path, inventory: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on this host, which is all hosts of an inventory."""
+    base = host.words["BASE"]
+    hosts = {**inventory, "vars": {"ansible_connection": "local", "ansible_python_interpreter": PYTHON}}
+    (Path(base) / "hosts.yml").write_text(json.dumps({"builders": hosts}))
+    return subprocess.run(
+        host.enter([sys.executable, "-m", "ansible", "playbook", "-i", f"{base}/hosts.yml", str(book)]),
+        env={**ENVIRONMENT, "LC_ALL": "C.UTF-8", "ANSIBLE_LOCAL_TEMP": base, "ANSIBLE_REMOTE_TEMP": base},
+        capture_output=True, text=True, check=False)
+
+
+def test_the_playbook_ends_with_a_table_of_all_hosts(host: Host) -> None:
+    def doctor() -> tuple[int, str, list[str]]:
+        done = play(host, CHECKOUT / "playbooks/doctor.yml", {
+            "hosts": {"asked": {"builder_user": host.builder.name}, "bare": {"builder_user": "rbtd-nobody"}}})
+        shown = done.stdout.partition("TASK [Show the hosts]")[2]
+        table = json.loads("{" + shown.partition("=> {")[2].partition("\n}")[0] + "}")["msg"]
+        return done.returncode, done.stdout, table
+
+    status, _output, table = doctor()
+    rows = {line.split()[0]: line.split()[1:] for line in table[2:4]}
+    warnings = len(host.findings())
+    assert rows == {"asked": ["yes", "0", str(warnings)], "bare": ["NO", "-", "-"]}
+    assert "bare: There is no user rbtd-nobody. Remedy: the role builder makes it." in table
+    assert status != 0
+
+    host.sh("sed -i /^$USER:/d /etc/subuid /etc/subgid")
+    status, output, table = doctor()
+    assert table[2].split() == ["asked", "NO", "1", str(warnings)]
+    line = next(line for line in table if line.startswith("asked: error subid_missing: "))
+    assert host.findings()["subid_missing"]["remedy"] in line
+    assert "asked is not ready" in output
+    assert status != 0
+    assert "changed=0" in output and "changed=1" not in output
+
+
+def test_the_examples_of_the_documentation_work(host: Host) -> None:
+    source = (CHECKOUT / "plugins/modules/rootless_info.py").read_text()
+    examples = source.split('EXAMPLES = r"""')[1].split('"""')[0]
+    assert "become_user: builder\n" in examples
+    tasks = yaml.safe_load(examples.replace("become_user: builder\n", f"become_user: {host.builder.name}\n"))
+    book = Path(host.words["BASE"]) / "examples.yml"
+    book.write_text(yaml.safe_dump([{"hosts": "builders", "gather_facts": False, "tasks": tasks}]))
+    done = play(host, book, {"hosts": {"one": {}}})
+    assert "ok=2 " in done.stdout and "changed=0 " in done.stdout, done.stdout + done.stderr
+    host.sh("sed -i /^$USER:/d /etc/subuid")
+    done = play(host, book, {"hosts": {"one": {}}})
+    assert done.returncode != 0
+    assert "usermod --add-subuids" in done.stdout
 
 
 def test_root_is_refused(host: Host) -> None:
