@@ -43,6 +43,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._job import (
     exporting_containers,
     noted_outside,
     remove_plain,
+    remove_start_files,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._key import overall_key, refresh_age
 from ansible_collections.rootless.buildah.plugins.module_utils._lock import FileLock
@@ -219,6 +220,8 @@ class Engine:
             for path in dead_jobs(self._state.jobs, self._storage_id):
                 end_dead_sessions(path)
                 self._clean(path)
+            # Not only after dead runs: somebody may have killed just a program of a run.
+            remove_start_files()
 
     def _clean(self, path: str) -> None:
         """Remove the working containers, the temporary image and the files of a job."""

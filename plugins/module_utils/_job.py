@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from typing import Any
@@ -16,6 +18,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._lock import File
 from ansible_collections.rootless.buildah.plugins.module_utils._process import end_session
 
 JOB_IMAGE = "localhost/rootless-buildah-job"
+#: What buildah and skopeo make and remove within microseconds when they start, wherever TMPDIR is: the place to mount
+#: their own program at (containers/storage, pkg/unshare/unshare.c, try_bindfd).
+START_FILES = "/tmp/containers.??????"
 #: The file of a job that is there while working containers of a build may be.
 MARKER = "marker"
 
@@ -126,6 +131,21 @@ def exporting_containers(path: str) -> list[str]:
         return os.listdir(os.path.join(path, "exports"))
     except OSError:
         return []
+
+
+def remove_start_files(pattern: str = START_FILES, age: float = 1.0) -> None:
+    """Remove the empty files that programs which were killed while they started have left.
+
+    :param age: seconds; what is younger may belong to a program that is just starting.
+    """
+    for path in glob.glob(pattern):
+        try:
+            status = os.lstat(path)
+            ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and status.st_size == 0
+            if ours and time.time() - status.st_mtime > age:
+                os.unlink(path)
+        except OSError:
+            continue
 
 
 def _facts(path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +93,12 @@ def test_a_host_forgets_images_that_are_gone(builder: Builder, base: str, regist
         os.utime(path, (yesterday, yesterday))
     build(3)
     assert not (records / gone).exists() and (records / kept).exists()
+
+
+def test_what_a_buildah_left_that_was_killed_at_its_start_goes(builder: Builder, image: dict[str, Any]) -> None:
+    left = Path(f"/tmp/containers.{os.urandom(3).hex()}")
+    left.touch()
+    os.chown(left, builder.uid, builder.gid)
+    os.utime(left, (0, 0))
+    builder.build(**image)
+    assert not left.exists()

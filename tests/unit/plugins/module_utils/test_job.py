@@ -17,6 +17,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._job import (
     exporting_containers,
     noted_outside,
     remove_plain,
+    remove_start_files,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner, session_members
 from ansible_collections.rootless.buildah.plugins.module_utils._state import State
@@ -102,3 +103,21 @@ def test_half_written_state_of_killed_runs_goes_and_that_of_others_stays(tmp_pat
         path.touch()
     state.prepare()
     assert writing.exists() and not any(path.exists() for path in killed)
+
+
+def test_what_a_program_that_was_killed_at_its_start_left_goes(tmp_path: Path) -> None:
+    names = ["containers.aaaaaa", "containers.bbbbbb", "containers.cccccc", "containers.storage", "other.dddddd"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"content" if name == "containers.bbbbbb" else b"")
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "containers.cccccc").touch()
+    (tmp_path / "containers.eeeeee").mkdir()
+    remove_start_files(str(tmp_path / "containers.??????"))
+    # The young one may belong to a program that is just starting.
+    assert sorted(os.listdir(tmp_path)) == [
+        "containers.bbbbbb",
+        "containers.cccccc",
+        "containers.eeeeee",
+        "containers.storage",
+        "other.dddddd",
+    ]
