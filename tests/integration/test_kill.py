@@ -9,6 +9,7 @@ how many there are.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -32,7 +33,7 @@ from ansible_collections.rootless.buildah.tests.integration.harness import Build
 SEED = int(os.environ.get("ROOTLESS_BUILDAH_SEED") or random.SystemRandom().randrange(1 << 32))
 KILLS = int(os.environ.get("ROOTLESS_BUILDAH_KILLS") or 50)
 # The steps, with how long after its beginning each is broken off at most. Seconds on an idle machine.
-PHASES = {"fetch": 0.1, "build": 0.8, "push": 0.2}
+PHASES = {"fetch": 0.1, "build": 0.8, "push": 0.07}
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -206,12 +207,13 @@ class Ground:
         """Return what the builder user has in directories for temporary files."""
         owners = {self.builder.uid, *range(self.first_id, self.first_id + 65536)}
         runtime = {f"containers-user-{self.builder.uid}", f"podman-run-{self.builder.uid}"}
-        return {
-            path
-            for directory in ("/tmp", "/var/tmp", "/dev/shm")
-            for path in Path(directory).iterdir()
-            if path.name not in runtime and path.lstat().st_uid in owners
-        }
+        found = set()
+        for directory in ("/tmp", "/var/tmp", "/dev/shm"):
+            for path in Path(directory).iterdir():
+                with contextlib.suppress(FileNotFoundError):  # others have files there that come and go
+                    if path.name not in runtime and path.lstat().st_uid in owners:
+                        found.add(path)
+        return found
 
 
 @pytest.fixture
