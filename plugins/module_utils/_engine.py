@@ -16,7 +16,6 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ansible_collections.rootless.buildah.plugins.module_utils._auth import login_hosts, merged_auth, own_auth_file
 from ansible_collections.rootless.buildah.plugins.module_utils._bases import Base, BaseResolver
 from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
-from ansible_collections.rootless.buildah.plugins.module_utils._containerfile_syntax import parse
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import (
     ContextError,
     InputError,
@@ -71,7 +70,12 @@ from ansible_collections.rootless.buildah.plugins.module_utils._record import Bu
 from ansible_collections.rootless.buildah.plugins.module_utils._referrers import Referrers
 from ansible_collections.rootless.buildah.plugins.module_utils._registries_conf import home_without_mirrors, load
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access
-from ansible_collections.rootless.buildah.plugins.module_utils._resolve import ContextReader, Resolution, resolve
+from ansible_collections.rootless.buildah.plugins.module_utils._resolve import (
+    ContextReader,
+    Resolution,
+    containerfile_of,
+    resolve,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._skopeo import Skopeo, digest_of
 from ansible_collections.rootless.buildah.plugins.module_utils._state import State, write_atomically
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import storage_conf, storage_flags
@@ -650,7 +654,7 @@ def may_leave_containers(inputs: BuildInputs) -> bool:
     """
     if inputs.is_script or inputs["extra_build_args"]:
         return True
-    return parse(inputs.recipe, inputs.containerfile or "Containerfile").has_bare_stage
+    return containerfile_of(inputs).has_bare_stage
 
 
 def _patience(inputs: BuildInputs) -> Patience:

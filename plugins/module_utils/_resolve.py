@@ -146,7 +146,7 @@ class _Resolver:
 
     def containerfile(self) -> Resolution:
         inputs = self._inputs
-        parsed = parse(inputs.recipe, inputs.containerfile or "Containerfile")
+        parsed = containerfile_of(inputs)
         named = inputs["build_contexts"]
         variants, work = {}, {}
         uncovered: list[str] = []
@@ -211,16 +211,7 @@ class _Resolver:
         inputs = self._inputs
         triggers: dict[str, tuple[str, ...]] = {}
         while True:
-            need = needs(
-                parsed,
-                args=inputs["args"],
-                target=inputs["target"],
-                platform=platform,
-                build_platform=host_platform(),
-                named_contexts=tuple(inputs["build_contexts"]),
-                image_format=inputs["format"],
-                triggers=triggers,
-            )
+            need = _needs_of(inputs, parsed, platform, image_format=inputs["format"], triggers=triggers)
             unpinned_with_push(inputs, [ImageName.parse(base.name) for base in need.bases])
             begun = {base.name: (base.name, base.platform or platform) for base in need.bases if base.used_by == "FROM"}
             for word in need.named_contexts:
@@ -320,20 +311,30 @@ def _may_begin_with_nothing(parsed: Containerfile) -> bool:
     return any(word == "scratch" or "$" in word for word in words)
 
 
+def containerfile_of(inputs: BuildInputs) -> Containerfile:
+    """Return an image's Containerfile, parsed."""
+    return parse(inputs.recipe, inputs.containerfile or "Containerfile")
+
+
+def _needs_of(inputs: BuildInputs, parsed: Containerfile, platform: str, **more: Any) -> Needs:
+    """Return what an image's inputs make its Containerfile need; ``more`` goes on to :func:`needs`."""
+    return needs(
+        parsed,
+        args=inputs["args"],
+        target=inputs["target"],
+        platform=platform,
+        build_platform=host_platform(),
+        named_contexts=tuple(inputs["build_contexts"]),
+        **more,
+    )
+
+
 def base_names(inputs: BuildInputs) -> set[str]:
     """Return the full names of the bases that an image is built from, without asking anybody."""
     if inputs.is_script:
         return {str(name) for name in inputs.base_images.values()}
-    parsed = parse(inputs.recipe, inputs.containerfile or "Containerfile")
+    parsed = containerfile_of(inputs)
     found = {image for image in map(_image_of, inputs["build_contexts"].values()) if image}
     for platform in inputs.platforms:
-        need = needs(
-            parsed,
-            args=inputs["args"],
-            target=inputs["target"],
-            platform=platform,
-            build_platform=host_platform(),
-            named_contexts=tuple(inputs["build_contexts"]),
-        )
-        found |= {base.name for base in need.bases}
+        found |= {base.name for base in _needs_of(inputs, parsed, platform).bases}
     return {str(ImageName.parse(name).tagged()) for name in found}
