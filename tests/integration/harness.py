@@ -150,6 +150,22 @@ class Builder:
         result.pop("invocation", None)
         return {"failed": False, **result}
 
+    def start(self, params: Mapping[str, Any]) -> subprocess.Popen[str]:
+        """Start buildah_build and return while it runs; what it prints is its ``stdout``."""
+        argv, environment = self.module_argv("buildah_build")
+        process = subprocess.Popen(
+            self.argv(argv, environment),
+            cwd=self.home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdin
+        process.stdin.write(self.arguments(params))
+        process.stdin.close()
+        return process
+
     def build(self, **options: Any) -> dict[str, Any]:
         """Run buildah_build and expect that it does not fail."""
         result = self.call("buildah_build", options)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -78,20 +77,12 @@ def test_different_images_are_built_side_by_side(workshop: Workshop) -> None:
 
 def test_what_a_killed_run_left_running_never_meets_the_next_one(workshop: Workshop) -> None:
     text = recipe(workshop, beats("$(cat /proc/sys/kernel/random/uuid)", 50))
-    argv, environment = workshop.builder.module_argv("buildah_build")
-    dead = subprocess.Popen(
-        workshop.builder.argv(argv, environment),
-        cwd=workshop.builder.home,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert dead.stdin
-    dead.stdin.write(workshop.builder.arguments({**workshop.options, **text}))
-    dead.stdin.close()
+    dead = workshop.builder.start({**workshop.options, **text})
     until(lambda: shared(workshop, "beats").exists())
     os.kill(dead.pid, signal.SIGKILL)
     dead.wait()
+    assert dead.stdout
+    dead.stdout.close()
     assert workshop.build(**text)["built"]
     assert len(turns(workshop)) == 2
     assert not workshop.build(**text)["changed"]

@@ -307,15 +307,8 @@ def test_credentials_that_appear_while_it_runs_stay_out_of_sight(cell: Cell) -> 
             cell.directory(later, "later", cell.builder.uid)
             cell.directory(later.replace("/tmp", "/var/tmp", 1), "later", cell.builder.uid)
             cell.builder.write(".ansible/tmp/ansible-tmp-later/AnsiballZ_x.py", cell.canaries["later"], 0o600)
-            argv, environment = cell.builder.module_argv("buildah_build")
             params = {**options, "name": options["name"].format(port=deaf.port)}  # type: ignore[attr-defined]
-            other = subprocess.Popen(
-                cell.builder.argv(argv, environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            assert other.stdin
-            other.stdin.write(cell.builder.arguments(params))
-            other.stdin.close()
-            deaf.others.append(other)
+            deaf.others.append(cell.builder.start(params))
             assert deaf.called.wait(20), "the other run never asked its registry"
 
         visit = cell.visit(f"{WAIT}; $hostile search {cell.places_to_search()}", during=during)

@@ -17,7 +17,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import tarfile
 import time
 from collections import Counter
@@ -136,21 +135,6 @@ class Ground:
         """Empty the local store, so that the base has to be fetched again."""
         self.builder.run(["buildah", "rmi", "--all", "--force"])
 
-    def start(self, options: dict[str, Any]) -> subprocess.Popen[str]:
-        argv, environment = self.builder.module_argv("buildah_build")
-        process = subprocess.Popen(
-            self.builder.argv(argv, environment),
-            cwd=self.builder.home,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdin
-        process.stdin.write(self.builder.arguments(options))
-        process.stdin.close()
-        return process
-
     def image_content(self) -> str:
         """Return the file that the image at the registry holds."""
         for layer in reversed(self.registry.manifest("kill/image", "1")["layers"]):
@@ -241,7 +225,7 @@ def strike(ground: Ground, number: int, choice: random.Random, length: float) ->
     # One of four moments is anywhere in a run; the others are in each of the steps, for short steps are rarely met.
     wanted: Optional[str] = [None, *PHASES][number % 4]
     delay = choice.uniform(0.05, length) if wanted is None else choice.uniform(0, PHASES[wanted])
-    run = ground.start(ground.options(number))
+    run = ground.builder.start(ground.options(number))
     begun = time.monotonic()
     while wanted and run.poll() is None and time.monotonic() - begun < 30:
         if phase(list(descendants(run.pid).values())) == wanted:
