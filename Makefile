@@ -8,6 +8,10 @@ MAKEFLAGS += --no-print-directory
 VENV := $(CURDIR)/.venv
 LINK := .ansible/collections/ansible_collections/rootless/buildah
 INVENTORY ?= examples/localhost
+# Which scenarios `make scenarios` runs, and on which of their machines; all of them without.
+SCENARIO ?=
+MACHINES ?=
+HOST ?=
 # More arguments for ansible-playbook, for example: make demo ARGS=--check
 ARGS ?=
 
@@ -17,7 +21,8 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 # A locale that every machine has; Ansible refuses to start in one that is not UTF-8.
 export LC_ALL := C.UTF-8
 
-.PHONY: help demo undemo test lint types unit sanity docs tarball floor integration test-long bench requirements clean
+.PHONY: help demo undemo test lint types unit sanity docs tarball floor integration machine test-long test-all scenarios vm-shell bench \
+	requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +36,7 @@ undemo: .venv-run ## take back what `make demo` did, packages excepted
 test: .venv-dev ## run everything below, in this order, and print the counts
 	@python tests/tools/run.py
 
-lint types unit sanity docs tarball floor integration: .venv-dev
+lint types unit sanity docs tarball floor integration machine: .venv-dev
 	@python tests/tools/run.py $@
 
 lint: ## ansible-lint, yamllint, ruff, shellcheck
@@ -42,9 +47,19 @@ docs: ## the documentation of plugins and roles, links, changelog
 tarball: ## build the collection, install it into an empty place, use it from there; execution environment
 floor: ## the oldest supported ansible-core and Python
 integration: ## real buildah, skopeo and registry; needs root or sudo
+machine: ## a bare virtual machine becomes a builder host, builds and is rebooted; needs root or sudo
 
-test-long: .venv-dev ## the integration tests that take too long for `make test`: the host roles on bare machines
+test-long: .venv-dev ## what takes too long for `make test`: the host roles on bare machines, a cloud image, a hundred kills
 	@python tests/tools/run.py long
+
+test-all: .venv-dev ## everything: `make test`, `make test-long` and all Molecule scenarios on virtual machines
+	@python tests/tools/run.py all
+
+scenarios: .venv-dev ## all Molecule scenarios; one alone: make scenarios SCENARIO=node MACHINES=node-12
+	@SCENARIO=$(SCENARIO) MACHINES=$(MACHINES) python tests/tools/run.py scenarios
+
+vm-shell: ## log in to a running virtual machine: make vm-shell HOST=node-12
+	@molecule/machines/vm.py shell $(HOST)
 
 bench: .venv-dev ## measure against plain buildah; prints ratios
 	@python tests/tools/run.py bench

@@ -10,7 +10,13 @@ from typing import Any, Callable
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.rootless.buildah.plugins.module_utils._packages import QUERIES, brought, installed, missing
+from ansible_collections.rootless.buildah.plugins.module_utils._packages import (
+    QUERIES,
+    brought,
+    dnf_command,
+    installed,
+    missing,
+)
 
 KEY = "packages"
 ARGUMENTS: dict[str, Any] = {
@@ -81,16 +87,25 @@ class ActionModule(ActionBase):
 
     def _transaction(self, family: str, packages: list[str], args: dict[str, Any],
                      task_vars: dict[str, Any]) -> dict[str, Any]:
-        module_args: dict[str, Any] = {"name": packages, "state": args["state"]}
-        if family == "Debian":
-            module_args["purge"] = args["state"] == "absent"
-            module_args["install_recommends"] = args["install_recommends"]
-            module_args["update_cache"] = args["state"] == "present"
-            if not args["start_services"]:
-                module_args["policy_rc_d"] = 101
-            return self._module("ansible.builtin.apt", module_args, task_vars)
-        module_args["install_weak_deps"] = args["install_recommends"]
-        return self._module("ansible.builtin.dnf", module_args, task_vars)
+        if family == "RedHat":
+            return self._dnf(dnf_command(args["state"], packages, args["install_recommends"]), task_vars)
+        module_args: dict[str, Any] = {
+            "name": packages, "state": args["state"], "purge": args["state"] == "absent",
+            "install_recommends": args["install_recommends"], "update_cache": args["state"] == "present",
+        }  # fmt: skip
+        if not args["start_services"]:
+            module_args["policy_rc_d"] = 101
+        return self._module("ansible.builtin.apt", module_args, task_vars)
+
+    def _dnf(self, argv: list[str], task_vars: dict[str, Any]) -> dict[str, Any]:
+        outcome = self._module("ansible.builtin.command", {"argv": argv, "expand_argument_vars": False}, task_vars)
+        if outcome.get("rc") == 127:
+            outcome["msg"] = (
+                "This host has no dnf, as RHEL 7 and older. The doctor asks such hosts, the roles do not prepare them.")
+        elif outcome.get("failed"):
+            words = (outcome.get("stderr") or outcome.get("stdout") or outcome.get("msg") or "").strip()
+            outcome["msg"] = f"dnf failed: {words}"
+        return outcome
 
     def _module(self, name: str, args: dict[str, Any], task_vars: dict[str, Any],
                 check_mode: bool | None = None) -> dict[str, Any]:

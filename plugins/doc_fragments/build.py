@@ -259,24 +259,39 @@ retry_delay:
   default: 2s
 storage:
   description:
-    - The image store to use. The builder user's own when not given.
+    - The image store to use. What the role C(builder) chose for the builder user when neither O(storage.strategy) nor
+      O(storage.graphroot) is given, otherwise the builder user's own.
   type: dict
   suboptions:
+    strategy:
+      description:
+        - V(host) is one store for all builds of the builder user, V(project) one for each O(storage.project).
+        - V(isolated) is a fresh store for this build, removed when it ends. No image, no layer cache and no base stays;
+          so it wants O(push), O(outputs) or O(artifacts). The build record at the registry, or the exports, still tell
+          that nothing changed.
+      type: str
+      choices: [host, project, isolated]
+    project:
+      description:
+        - Whose store it is with O(storage.strategy=project). Ignored by the other strategies.
+      type: str
     driver:
       description:
         - Storage driver. V(overlay) when not given.
       type: str
     graphroot:
       description:
-        - Directory of the store.
+        - Directory of the store. With O(storage.strategy=project) and O(storage.strategy=isolated) the directory below
+          which the stores are made, C(~/.local/share/containers/stores) when not given.
       type: path
     runroot:
       description:
-        - Directory of the store's run-time state; only together with O(storage.graphroot).
+        - Directory of the store's run-time state; only together with O(storage.graphroot), and
+          only with O(storage.strategy=host).
       type: path
     additional_stores:
       description:
-        - Read-only stores to look into besides.
+        - Read-only stores to look into besides, with any strategy.
       type: list
       elements: path
 force:

@@ -10,9 +10,18 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.rootless.buildah.plugins.module_utils import _host_choices as choices
+from ansible_collections.rootless.buildah.plugins.module_utils import _labels as labels
+from ansible_collections.rootless.buildah.plugins.module_utils import _places as places
 from ansible_collections.rootless.buildah.plugins.module_utils import _registry_settings as registry
+from ansible_collections.rootless.buildah.plugins.module_utils._doctor_page import doctor_page
+from ansible_collections.rootless.buildah.plugins.module_utils._doctor_report import (
+    doctor_reason,
+    doctor_report,
+    doctor_table,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import files_below
 from ansible_collections.rootless.buildah.plugins.module_utils._proc_net import listeners
-from ansible_collections.rootless.buildah.plugins.module_utils._site_table import doctor_table, site_table
+from ansible_collections.rootless.buildah.plugins.module_utils._site_table import site_table
 
 
 def explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,16 +42,31 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         functions: dict[str, Callable[..., Any]] = {
             "auth_json": registry.auth_json,
+            "cgroup_plan": choices.cgroup_plan,
             "choose_isolation": lambda trial, requested="auto": choices.choose_isolation(requested, trial),
             "choose_runtime": lambda trial, requested="auto": choices.choose_runtime(requested, trial),
+            "doctor_page": doctor_page,
+            "doctor_reason": doctor_reason,
+            "doctor_report": doctor_report,
             "doctor_table": doctor_table,
+            "empty_places": places.empty_places,
+            "engine_conf": choices.engine_conf,
             "explain_failure": choices.explain,
+            "explain_finding": choices.explain_finding,
+            "files_below": files_below,
+            "forget_plan": lambda notes, user: labels.forget_plan(user, notes),
             "fuse_plan": lambda seen, requested="auto": choices.fuse_plan(requested, **seen),
             "helper_kind": lambda seen: choices.helper_kind(**seen),
             "known_registries": registry.known,
+            "label_plan": labels.label_plan,
             "listeners": listeners,
             "mapped_ids": choices.mapped_ids,
-            "registries_conf": registry.registries_conf,
+            "needs_nfs": lambda boolean, user, notes: labels.needs_nfs(user, boolean, notes),
+            "network_helper": choices.network_helper,
+            "overlays": choices.overlays,
+            "owned_places": places.owned_places,
+            "place_plan": places.place_plan,
+            "registry_files": registry.registry_files,
             "site_table": site_table,
             "unite_registries": registry.unite,
         }

@@ -10,8 +10,10 @@ from typing import Any, Callable
 from ansible_collections.rootless.buildah.plugins.filter.hosts import explained
 from ansible_collections.rootless.buildah.plugins.module_utils._image_list import (
     below_home,
-    extra_files,
+    context_changes,
     image_report,
+    trial_words,
+    unseen_images,
     wanted_images,
 )
 
@@ -22,8 +24,10 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         functions: dict[str, Callable[..., Any]] = {
             "below_home": below_home,
-            "extra_files": extra_files,
+            "context_changes": context_changes,
             "image_report": image_report,
+            "trial_words": trial_words,
+            "unseen_images": unseen_images,
             "wanted_images": wanted_images,
         }
         return {name: explained(name, function) for name, function in functions.items()}

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -193,7 +194,11 @@ class Buildah:
 
         ``buildah unshare`` is not for a root who has the capability to mount.
         """
-        return ["unshare", "--mount", "--"] if may_mount() else [*self.program, "unshare", "--"]
+        if may_mount():
+            return ["unshare", "--mount", "--"]
+        # By its path: a native script's PATH begins with what stands in for buildah.
+        path = self._runner.environment.get("PATH")
+        return [shutil.which(self.program[0], path=path) or self.program[0], *self.program[1:], "unshare", "--"]
 
     def confined(
         self,

@@ -8,24 +8,23 @@ One check for each finding: it returns the evidence, or nothing. The checks of p
 
 from __future__ import annotations
 
-import re
-from typing import Callable
+from typing import Any, Callable
 
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, ERROR, Finding
-from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import Facts, Subids
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
+    NETWORK_FILESYSTEMS,
+    ROOM,
+    Facts,
+    Subids,
+    version,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command
 
 ENOUGH_IDS = 65536  # uids and gids of distributions are 16 bits wide
 ENOUGH_NAMESPACES = 100  # each RUN step of each build has some, and other users have theirs
-FULL, LOW = 256 * 2**20, 2 * 2**30  # bytes: a base image does not fit any more; an application's does not
+FULL, LOW = 256 * 2**20, ROOM  # bytes: a base image does not fit any more; an application's does not
 OLDEST_FUSE_OVERLAYFS = (0, 7, 6)
 OLDEST_RUNC = (1, 0, 0)
-NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p")
-
-
-def version(text: str) -> tuple[int, ...]:
-    """Return the numbers of a version, padded to three."""
-    numbers = [int(part) for part in re.findall(r"\d+", text)]
-    return tuple((numbers + [0, 0, 0])[:3])
 
 
 def isolated_by_runtime(facts: Facts) -> bool:
@@ -59,7 +58,15 @@ def _of_both(facts: Facts, words: Callable[[Subids], str]) -> str:
 
 
 def _subid_missing(facts: Facts) -> str:
+    if facts.subid_closed:
+        return ""  # what is in it cannot be told
     return _of_both(facts, lambda ids: "" if ids.ranges else f"no range of {facts.user}")
+
+
+def _subid_unreadable(facts: Facts) -> str:
+    # Another service than the files is asked by getsubids.
+    closed = facts.subid_closed if facts.subid_service == "files" else ()
+    return f"{facts.user} may not read {' and '.join(closed)}" if closed else ""
 
 
 def _subid_short(facts: Facts) -> str:
@@ -89,6 +96,13 @@ def _newuidmap(facts: Facts) -> str:
     return "; ".join(said)
 
 
+def _single_mapping(facts: Facts) -> str:
+    if not facts.mapping_error:
+        return ""
+    known = {"no_new_privs is set": facts.no_new_privs, "CAP_SYS_ADMIN is not to be had": not facts.sys_admin}
+    return "; ".join([facts.mapping_error, *(words for words, true in known.items() if true)])
+
+
 def _tools_missing(facts: Facts) -> str:
     missing = [name for name in ("buildah", "skopeo") if name not in facts.tools]
     return f"not in PATH: {', '.join(missing)}" if missing else ""
@@ -101,8 +115,8 @@ def _netavark_missing(facts: Facts) -> str:
 def _network_helper(facts: Facts) -> str:
     if not isolated_by_runtime(facts):
         return ""  # chroot isolation shares the network of the host
-    if not {"slirp4netns", "pasta"} & set(facts.tools):
-        return "neither slirp4netns nor pasta is in PATH"
+    if network_command(facts) not in facts.tools:
+        return f"{network_command(facts)}, which this buildah uses, is not in PATH"
     return "" if facts.tun_device == "open" else f"/dev/net/tun is {facts.tun_device}"
 
 
@@ -112,6 +126,8 @@ def _cgroup_hybrid(facts: Facts) -> str:
 
 
 def _runtime_missing(facts: Facts) -> str:
+    if facts.runtime and not facts.runtime_path:
+        return f"containers.conf makes {facts.runtime} the default runtime, and it is not in PATH"
     return "" if any(name in facts.tools for name in ("crun", "runc")) else "neither crun nor runc is in PATH"
 
 
@@ -149,6 +165,14 @@ def _graphroot_filesystem(facts: Facts) -> str:
     stacked = facts.store.filesystem == "overlay" and not facts.store.mount_program and facts.store.driver != "vfs"
     wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
     return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""
+
+
+def _store_lacks(flag: str) -> Callable[[Facts], str]:
+    # An overlay is a mount of its own and does not inherit the flags of what lies below it.
+    return lambda facts: (
+        f"{facts.store.mount_point}, which holds {facts.store.graphroot}, is mounted {flag}"
+        if facts.store.driver == "vfs" and flag in facts.store.mount_flags else ""
+    )
 
 
 def _store_not_writable(facts: Facts) -> str:
@@ -193,11 +217,13 @@ CHECKS: dict[str, Callable[[Facts], str]] = {
     "userns_off": _userns_off,
     "userns_blocked": _userns_blocked,
     "subid_missing": _subid_missing,
+    "subid_unreadable": _subid_unreadable,
     "subid_short": _subid_short,
     "subid_doubled": _subid_doubled,
     "subid_shared": _subid_shared,
     "subid_covers_account": _subid_covers_account,
     "newuidmap": _newuidmap,
+    "single_mapping": _single_mapping,
     "pause_stale": _pause_stale,
     "netavark_missing": _netavark_missing,
     "network_helper": _network_helper,
@@ -209,6 +235,8 @@ CHECKS: dict[str, Callable[[Facts], str]] = {
     "fuse_needless": _fuse_needless,
     "graphroot_filesystem": _graphroot_filesystem,
     "store_not_writable": _store_not_writable,
+    "store_noexec": _store_lacks("noexec"),
+    "store_nosuid": _store_lacks("nosuid"),
     "disk_full": _disk_full,
     "disk_low": _disk_low,
     "runtime_dir": _runtime_dir,
@@ -223,8 +251,11 @@ def diagnose(facts: Facts) -> list[tuple[Finding, str]]:
     return sorted(((finding, seen) for finding, seen in found if seen), key=lambda pair: pair[0].severity != ERROR)
 
 
-def as_results(found: list[tuple[Finding, str]]) -> list[dict[str, str]]:
-    """Return findings as a module returns them."""
+def as_results(found: list[tuple[Finding, str]], facts: Facts) -> list[dict[str, Any]]:
+    """Return findings as a module returns them.
+
+    :param facts: those that the findings were concluded from.
+    """
     return [
         {
             "id": finding.id,
@@ -232,6 +263,7 @@ def as_results(found: list[tuple[Finding, str]]) -> list[dict[str, str]]:
             "evidence": seen,
             "cause": finding.cause,
             "remedy": finding.remedy,
+            "commands": commands_for(finding.id, facts),
             "guide": finding.guide,
         }
         for finding, seen in found

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -28,6 +29,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._inputs import (
     BuildInputs,
     check_versions,
     duration_seconds,
+    refuse_to_lose,
     unseen_by_cache,
     warnings,
 )
@@ -40,6 +42,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._job import (
     dead_jobs,
     end_dead_sessions,
     exporting_containers,
+    has_own_store,
     noted_outside,
     remove_plain,
     remove_start_files,
@@ -78,14 +81,25 @@ from ansible_collections.rootless.buildah.plugins.module_utils._resolve import (
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._skopeo import Skopeo, digest_of
 from ansible_collections.rootless.buildah.plugins.module_utils._state import State, write_atomically
-from ansible_collections.rootless.buildah.plugins.module_utils._storage import storage_conf, storage_flags
+from ansible_collections.rootless.buildah.plugins.module_utils._storage import (
+    DEFAULTS,
+    ISOLATED,
+    PROJECT,
+    STORES,
+    Places,
+    choose_store,
+    read_defaults,
+    united,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._triggers import TriggerReader
 from ansible_collections.rootless.buildah.plugins.module_utils._user import (
+    buildah_runtime_dir,
     credential_paths,
     environment,
     home,
     refuse_root,
     require,
+    runtime_dir,
 )
 
 
@@ -137,19 +151,44 @@ class Engine:
         for program in ("buildah", "skopeo"):
             require(program)
         self._settings = settings
-        state = os.path.join(home(), ".local/share/rootless.buildah")
-        self._environment = {**environment(), **_storage(like, state)}
-        self._program = ["buildah", *storage_flags(like["storage"] or {})]
-        self._storage_id = self._environment.get("CONTAINERS_STORAGE_CONF", "")
-        self._state = State(state, self._storage_id)
-        self._state.prepare()
-        self._conf = load(home(), self._environment.get("CONTAINERS_REGISTRIES_CONF"))
-        self._contexts = ContextReader()
+        self._environment = environment()
         self._like = like
-        self._base_answers: dict[str, Optional[bytes]] = {}
         self._job: Optional[Job] = None
         self._job_guard = threading.Lock()
+        self._open_store(storage_of(like))
+        self._conf = load(home(), self._environment.get("CONTAINERS_REGISTRIES_CONF"))
+        self._contexts = ContextReader()
+        self._base_answers: dict[str, Optional[bytes]] = {}
         self._version: Optional[Version] = None
+
+    def _open_store(self, chosen: Mapping[str, Any]) -> None:
+        """Settle which image store is used, and with it what is remembered."""
+        root = os.path.join(home(), ".local/share/rootless.buildah")
+        places = Places(os.path.join(home(), STORES), runtime_dir() or buildah_runtime_dir())
+        if chosen.get("strategy") == ISOLATED:
+            self._state = State(root, ISOLATED)
+            self._state.prepare()
+            # The store is named after the run, and goes with it.
+            self._job = Job(self._state.jobs, self._like.local_name, ISOLATED)
+            self._store = choose_store(chosen, places, self._job.id)
+            for path in self._store.scratch:
+                self._job.outside(path)
+        else:
+            self._store = choose_store(chosen, places)
+        self.program = ["buildah", *self._store.flags]
+        if self._store.conf:
+            self._environment["CONTAINERS_STORAGE_CONF"] = _kept(self._store.conf.encode(), root)
+        own = self._environment.get("CONTAINERS_STORAGE_CONF", "")
+        named = {ISOLATED: ISOLATED, PROJECT: self._store.graphroot}
+        self._storage_id = named.get(self._store.strategy, own)
+        if self._store.lasting:
+            self._state = State(root, self._storage_id)
+            self._state.prepare()
+
+    @property
+    def local_buildah(self) -> list[str]:
+        """How to call buildah to find the images of this engine; nothing where none is left."""
+        return self.program if self._store.lasting else []
 
     # Doors. Each is made for a step with just the credentials of that step.
 
@@ -163,7 +202,7 @@ class Engine:
         return Runner({**environment, "TMPDIR": self._job.directory("tmp")}, self._job.sessions, inherit)
 
     def _buildah(self, access: Optional[Access] = None, inherit: Sequence[int] = ()) -> Buildah:
-        return Buildah(self._runner(inherit), access or Access(), _patience(self._like), self._program)
+        return Buildah(self._runner(inherit), access or Access(), _patience(self._like), self.program)
 
     def _skopeo(self, inputs: BuildInputs, access: Access, mirrors: bool = True) -> Skopeo:
         """Return the door to registries; a destination is never looked up at its mirrors."""
@@ -229,7 +268,10 @@ class Engine:
 
     def _clean(self, path: str) -> None:
         """Remove the working containers, the temporary image and the files of a job."""
-        buildah = Buildah(Runner(self._environment), Access(), _patience(self._like), self._program)
+        if has_own_store(path):
+            self._clean_with_store(path)
+            return
+        buildah = Buildah(Runner(self._environment), Access(), _patience(self._like), self.program)
         began = os.path.exists(os.path.join(path, MARKER)) or os.path.isdir(os.path.join(path, "cids"))
         found = exporting_containers(path)
         if began:
@@ -246,6 +288,18 @@ class Engine:
         if not remove_plain(path):
             buildah.remove_tree(path)
 
+    def _clean_with_store(self, path: str) -> None:
+        """Remove a job with its image store, and with that whatever was made in it."""
+        usual = {name: value for name, value in self._environment.items() if name != "CONTAINERS_STORAGE_CONF"}
+        buildah = Buildah(Runner(usual), Access(), _patience(self._like))
+        for outside in noted_outside(path):
+            buildah.remove_tree(outside)
+            # What all such stores lie in goes with the last of them.
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(outside))
+        if not remove_plain(path):
+            buildah.remove_tree(path)
+
     # Planning.
 
     def outlook(self, inputs: BuildInputs, *, check: bool = False, pending: frozenset[str] = frozenset()) -> Outlook:
@@ -254,6 +308,8 @@ class Engine:
         :param check: bases that do not exist yet are tolerated.
         :param pending: names of images that are going to be built before.
         """
+        if not self._store.lasting:
+            refuse_to_lose(inputs)
         gated = [option.name for option in OPTIONS if option.since]
         if any(is_given(inputs[name]) for name in (*gated, "cache_from", "cache_to", "cache_ttl", "refresh")):
             self._check_version(inputs)
@@ -279,6 +335,7 @@ class Engine:
             inputs["sign_by"],
             inputs["compression_format"],
             resolution.early_reasons,
+            self._store.lasting,
         )
         observer = LocalObserver(self._buildah(), self._state)
         destinations: tuple[Destination, ...] = ()
@@ -293,7 +350,7 @@ class Engine:
         chosen = plan(wanted, local, destinations)
         # With everything in place at the registry the local store is not even looked at.
         if not inputs["push"] or inputs["load"] or chosen.changes:
-            local = observer.observe(inputs, key)
+            local = observer.observe(inputs, key) if self._store.lasting else observer.observe_exports(inputs, key)
             chosen = plan(wanted, local, destinations)
         return Outlook(inputs, resolution, key, wanted, destinations, local, chosen)
 
@@ -400,9 +457,14 @@ class Engine:
             job,
             path=self._environment["PATH"],
             hide=hide,
+            stores=self._store.paths,
             log_path=self._state.new_log(str(inputs.image)),
             isolation=inputs["isolation"] or choose(observe_host(self._environment["PATH"])),
         )
+        # A build sees of hidden places only what is there when it begins.
+        for path in (self._store.graphroot, self._store.runroot):
+            if path:
+                os.makedirs(path, mode=0o700, exist_ok=True)
         images = []
         for platform in inputs.platforms:
             work = outlook.resolution.work[platform]
@@ -415,9 +477,7 @@ class Engine:
             work = replace(work, apart=apart, avoid=self._state.kept_apart())
             pins = self._with_credentials(
                 inputs,
-                lambda access, work=work: HostExecutor(  # type: ignore[misc]
-                    self._buildah(access), job, path="", hide=(), isolation=None, log_path=""
-                ).fetch(inputs, work),
+                lambda access, work=work: HostExecutor(self._buildah(access), job).fetch(inputs, work),  # type: ignore[misc]
             )
             image = executor.build(inputs, work, pins, outcome.report)
             if work.apart:
@@ -435,13 +495,14 @@ class Engine:
         self._state.add_record(image, record, str(inputs.image))
         if before != image:
             buildah.tag(image, inputs.local_name)
-            outcome.changed = True
+            # A name in a store that goes is nothing that a user could see.
+            outcome.changed = outcome.changed or self._store.lasting
         self._remember(inputs, image_id=image)
         if len(images) > 1:
             buildah.untag(f"{job.image}-list")
         if not may_leave_containers(inputs):
             job.forget_marker()
-        self._state.forget_gone_images(buildah.image_ids)
+        self._state.forget_gone_images(buildah.image_ids if self._store.lasting else self._state.last_images)
         outcome.image_id = image
         return image, record
 
@@ -560,9 +621,7 @@ class Engine:
         elif delivery.action == PUSH:
             if before.config == f"sha256:{image}" and not inputs["sign_by"] and not inputs["compression_format"]:
                 return
-            executor = HostExecutor(
-                self._buildah(access), self._open_job(inputs), path="", hide=(), isolation=None, log_path=""
-            )
+            executor = HostExecutor(self._buildah(access), self._open_job(inputs))
             # A push takes layers that the registry has in another compression for the ones it was asked to make.
             apart = bool(inputs["compression_format"]) and len(inputs.platforms) == 1
             if not apart:
@@ -614,7 +673,7 @@ class Engine:
 
     def remove(self, inputs: BuildInputs, check: bool) -> Outcome:
         """Take the name from the local image; registries are never touched."""
-        image = self._buildah().list_id(inputs.local_name)
+        image = self._buildah().list_id(inputs.local_name) if self._store.lasting else None
         if image and not check:
             self._buildah().untag(inputs.local_name)
         return Outcome(changed=image is not None, image_id=image or "")
@@ -636,15 +695,22 @@ class _KnownBases:
         return self._triggers[base.name, platform]
 
 
-def _storage(inputs: BuildInputs, state: str) -> dict[str, str]:
-    """Return the environment for the store that the user chose, if any; its file is kept in the directory ``state``."""
-    if not any((inputs["storage"] or {}).values()):
-        return {}
-    text = storage_conf(inputs["storage"]).encode()
+def storage_of(inputs: BuildInputs) -> dict[str, Any]:
+    """Return the option ``storage`` of an image with what the role builder chose for this user."""
+    try:
+        with open(os.path.join(home(), DEFAULTS), encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        text = ""
+    return united(inputs["storage"] or {}, read_defaults(text))
+
+
+def _kept(text: bytes, state: str) -> str:
+    """Keep a store's configuration file in the directory ``state`` and return its path."""
     path = os.path.join(state, f"storage-{hashlib.sha256(text).hexdigest()[:16]}.conf")
     os.makedirs(state, mode=0o700, exist_ok=True)
     write_atomically(path, text)
-    return {"CONTAINERS_STORAGE_CONF": path}
+    return path
 
 
 def may_leave_containers(inputs: BuildInputs) -> bool:

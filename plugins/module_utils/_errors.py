@@ -15,14 +15,18 @@ class BuildahError(Exception):
     :param cause: why, when known.
     :param remedy: what to do about it.
     :param finding: the id of the finding in the doctor's catalogue, when one matches.
+    :param commands: what root would type on this host, where that is known.
     """
 
-    def __init__(self, message: str, cause: str = "", remedy: str = "", finding: str = "") -> None:
+    def __init__(
+        self, message: str, cause: str = "", remedy: str = "", finding: str = "", commands: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.cause = cause
         self.remedy = remedy
         self.finding = finding
+        self.commands = list(commands)
 
     def __str__(self) -> str:
         parts = [self.message]
@@ -34,7 +38,7 @@ class BuildahError(Exception):
 
     def as_result(self) -> dict[str, Any]:
         """Return the fields that a module adds to a failed result."""
-        fields = {"cause": self.cause, "remedy": self.remedy, "finding": self.finding}
+        fields = {"cause": self.cause, "remedy": self.remedy, "finding": self.finding, "commands": self.commands}
         return {name: value for name, value in fields.items() if value}
 
 

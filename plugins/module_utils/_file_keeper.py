@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One file that a role keeps: look, decide with _managed_file, apply. Knows nothing of Ansible."""
+"""Files that a role keeps: look, decide with _managed_file, apply. Knows nothing of Ansible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pwd
 import stat
 import tempfile
 from dataclasses import dataclass, replace
-from typing import Any, Iterator
+from typing import Any, Collection, Iterator, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import (
@@ -25,25 +25,29 @@ from ansible_collections.rootless.buildah.plugins.module_utils._managed_file imp
     plan_present,
     render,
 )
-from ansible_collections.rootless.buildah.plugins.module_utils._way_back import SHARED, WayBack
+from ansible_collections.rootless.buildah.plugins.module_utils._way_back import FILE_KEY, SHARED, WayBack
 
 
 class ForeignFileError(BuildahError):
-    """A file that somebody else wrote is in the way; ``diff`` shows what would have become of it."""
+    """Files that somebody else wrote are in the way; ``diffs`` show what would have become of each."""
 
-    def __init__(self, path: str, role: str, diff: dict[str, str]) -> None:
+    def __init__(self, role: str, diffs: Sequence[dict[str, str]]) -> None:
+        told = " ".join(
+            f"{diff['before_header']} was written by somebody else and is left alone." for diff in diffs)
         super().__init__(
-            f"{path} was written by somebody else and is left alone.",
+            told,
             cause="It does not carry the line by which this collection knows its own files, or was changed since.",
             remedy=f"Move its settings elsewhere and remove it, or set {role}_overwrite: true; then it is kept, and "
                    "put back by the state absent.")
-        self.diff = diff
+        self.diffs = list(diffs)
 
     def as_result(self) -> dict[str, Any]:
         # Ansible shows the diff of a task that changes something, not that of one that fails: hence the lines.
-        before, after = (self.diff[side].splitlines() for side in ("before", "after"))
-        lines = difflib.unified_diff(before, after, "theirs", "ours", lineterm="")
-        return {**super().as_result(), "diff": self.diff, "difference": list(lines)}
+        lines: list[str] = []
+        for diff in self.diffs:
+            before, after = (diff[side].splitlines() for side in ("before", "after"))
+            lines += difflib.unified_diff(before, after, "theirs", "ours", lineterm="")
+        return {**super().as_result(), "diff": self.diffs, "difference": lines}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,41 @@ class FileOptions:
     secret: bool = False
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was found at a path and what is going to be done about it; ``result`` tells the user."""
+
+    note: dict[str, Any] | None
+    account: pwd.struct_passwd | None
+    seen: Seen
+    wanted: Wanted | None
+    plan: Plan
+    result: dict[str, Any]
+
+
+def keep_files(wishes: Sequence[tuple[FileOptions, str | None]], check_mode: bool = False) -> list[dict[str, Any]]:
+    """Make all files what they shall be; none is touched when one of them belongs to somebody else.
+
+    :param wishes: for each file its options, and its content or None to remove it.
+    :return: the results in the same order, as :meth:`FileKeeper.present` and :meth:`FileKeeper.absent` give them.
+    :raises ForeignFileError: somebody else wrote some of them and overwriting is not allowed.
+    """
+    keepers = [FileKeeper(options, check_mode) for options, _content in wishes]
+    looks = [keeper.look(content) for keeper, (_options, content) in zip(keepers, wishes)]
+    foreign = [look.result["diff"] for look in looks if look.plan.action == "refuse"]
+    if foreign:
+        raise ForeignFileError(wishes[0][0].role, foreign)
+    return [keeper.apply(look) for keeper, look in zip(keepers, looks)]
+
+
+def other_files(role: str, owner: str, listed: Collection[str]) -> list[str]:
+    """Return the files that a role keeps for an owner besides the listed ones."""
+    noted = WayBack(role).read()
+    mine = {key[len(FILE_KEY):]: note for key, note in noted.items() if key.startswith(FILE_KEY)}
+    return sorted(
+        path for path, note in mine.items() if note.get("options", {}).get("owner") == owner and path not in listed)
+
+
 class FileKeeper:
     """Keeps one file.
 
@@ -73,7 +112,7 @@ class FileKeeper:
         self.options = options
         self.check_mode = check_mode
         self.path = options.path
-        self.key = f"file:{options.path}"
+        self.key = f"{FILE_KEY}{options.path}"
         self.way_back = WayBack(options.role)
 
     def present(self, content: str) -> dict[str, Any]:
@@ -82,51 +121,58 @@ class FileKeeper:
         :return: changed, path, action, diff, and backup where somebody else's file was kept.
         :raises ForeignFileError: somebody else wrote it and overwriting is not allowed.
         """
-        note = self.way_back.read().get(self.key)
-        account = self.account()
-        with self.rights(account):
-            seen = self.observe()
-        wanted = self.wanted(content, account)
-        plan = plan_present(seen, wanted, note, self.options.comment, self.options.overwrite)
-        result = self.result(seen, wanted, plan, note)
-        if plan.action == "refuse":
-            raise ForeignFileError(self.path, self.options.role, result["diff"])
-        if self.check_mode:
-            return result
-        if plan.save:
-            result["backup"] = self.save(seen)
-        # The digest is noted first: killed in between, however often, the next run still knows the file as its own.
-        written = digest(wanted.data)
-        if plan.action == "write":
-            self.remember([*(note or {}).get("digests", []), written])
-            self.write(wanted, account)
-        self.remember([written])
-        return result
+        look = self.look(content)
+        if look.plan.action == "refuse":
+            raise ForeignFileError(self.options.role, [look.result["diff"]])
+        return self.apply(look)
 
     def absent(self) -> dict[str, Any]:
         """Remove the file if it is ours, put back what it replaced, and remove directories made for it.
 
         :return: changed, path, action, diff.
         """
+        return self.apply(self.look(None))
+
+    def look(self, content: str | None) -> Look:
+        """Find out what has to be done for the file to hold ``content``, or with None for it not to be there."""
         note = self.way_back.read().get(self.key)
-        if note:
+        if note and content is None:
             # Whoever removes a file need not know how it was written.
             self.options = replace(self.options, **note.get("options", {}))
         account = self.account()
         with self.rights(account):
             seen = self.observe()
-        plan = plan_absent(seen, note, self.options.comment)
-        result = self.result(seen, None, plan, note)
+        wanted = None if content is None else self.wanted(content, account)
+        if wanted is None:
+            plan = plan_absent(seen, note, self.options.comment)
+        else:
+            plan = plan_present(seen, wanted, note, self.options.comment, self.options.overwrite)
+        return Look(note, account, seen, wanted, plan, self.result(seen, wanted, plan, note))
+
+    def apply(self, look: Look) -> dict[str, Any]:
+        """Do what was found to be necessary, unless only predictions are wanted, and return the result."""
         if self.check_mode:
-            return result
-        if plan.action == "restore":
-            self.restore(note or {}, account)
-        elif plan.action == "remove":
-            with self.rights(account):
+            return look.result
+        if look.wanted is None:
+            self.take_away(look)
+            return look.result
+        backup = {"backup": self.save(look.seen)} if look.plan.save else {}
+        # The digest is noted first: killed in between, however often, the next run still knows the file as its own.
+        written = digest(look.wanted.data)
+        if look.plan.action == "write":
+            self.remember([*(look.note or {}).get("digests", []), written])
+            self.write(look.wanted, look.account)
+        self.remember([written])
+        return {**look.result, **backup}
+
+    def take_away(self, look: Look) -> None:
+        if look.plan.action == "restore":
+            self.restore(look.note or {}, look.account)
+        elif look.plan.action == "remove":
+            with self.rights(look.account):
                 os.unlink(self.path)
         self.way_back.forget(self.key)
-        self.remove_directories(account)
-        return result
+        self.remove_directories(look.account)
 
     # -- what is there --------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Finding:
     :param cause: what is wrong and why it matters.
     :param remedy: what to do, naming the role that does it.
     :param pattern: what tools print when it strikes; None for what no tool tells.
+    :param by_hand: why no command cures it, where none does; the commands themselves are in _remedies.
     """
 
     id: str
@@ -33,16 +34,26 @@ class Finding:
     cause: str
     remedy: str
     pattern: Optional[Pattern[str]] = None
+    by_hand: str = ""
 
     @property
     def guide(self) -> str:
         """The address of its section in the guide."""
         return f"{GUIDE}#{self.id}"
 
+    @property
+    def sentence(self) -> str:
+        """Cause and remedy in one line, for messages that have no fields for them."""
+        return f"{self.cause} ({self.id}). {self.remedy}"
 
-def _finding(name: str, severity: str, cause: str, remedy: str, pattern: Optional[str] = None) -> Finding:
-    return Finding(name, severity, cause, remedy, re.compile(pattern) if pattern else None)
 
+def _finding(
+    name: str, severity: str, cause: str, remedy: str, pattern: Optional[str] = None, by_hand: str = ""
+) -> Finding:
+    return Finding(name, severity, cause, remedy, re.compile(pattern) if pattern else None, by_hand)
+
+
+_PACKAGES = "the names of packages are known for apt-get, dnf and zypper, where these put the programs into place"
 
 # Of those with a pattern the first that matches counts: the most specific message stands first.
 FINDINGS: tuple[Finding, ...] = (
@@ -53,6 +64,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Raise user.max_user_namespaces: sysctl -w user.max_user_namespaces=15000 (role userns)",
         r"User namespaces are not enabled in /proc/sys/user/max_user_namespaces"
         r"|unshare\(CLONE_NEWUSER\): (Invalid argument|No space left on device)",
+        by_hand="where /proc/sys is read-only, as in a container, the host has to be changed",
     ),
     _finding(
         "userns_blocked",
@@ -62,6 +74,17 @@ FINDINGS: tuple[Finding, ...] = (
         "kernel.apparmor_restrict_unprivileged_userns=0, whichever this kernel has (role userns); "
         "in a container, another seccomp profile",
         r"unshare\(CLONE_NEWUSER\): Operation not permitted",
+        by_hand="no setting of this host blocks them: whoever started the container has to allow them",
+    ),
+    _finding(
+        "newuidmap",
+        ERROR,
+        "the id map could not be written: newuidmap or newgidmap is missing or has no privilege",
+        "Install uidmap with its setuid bit or file capabilities: setcap cap_setuid=ep on newuidmap, "
+        "cap_setgid=ep on newgidmap (role builder_tools)",
+        r"[Ff]alling back to single mapping|new[ug]idmap: .*(not found|not permitted)|exec: \\?\"new[ug]idmap|"
+        r"writing \\?\".*\" to /proc/\d+/[ug]id_map: .*not permitted",
+        by_hand=_PACKAGES,
     ),
     _finding(
         "subid_missing",
@@ -71,15 +94,8 @@ FINDINGS: tuple[Finding, ...] = (
         r"no subuid ranges found|cannot find (UID|GID)/(UID|GID) for user|"
         r"potentially insufficient UIDs or GIDs available in user namespace|"
         r"error setting owner of .*: chown .*: invalid argument",
-    ),
-    _finding(
-        "newuidmap",
-        ERROR,
-        "the id map could not be written: newuidmap or newgidmap is missing or has no privilege",
-        "Install uidmap with its setuid bit or file capabilities: setcap cap_setuid=ep on newuidmap, "
-        "cap_setgid=ep on newgidmap (role builder_tools)",
-        r"new[ug]idmap: .*(not found|not permitted)|exec: \\?\"new[ug]idmap|"
-        r"writing \\?\".*\" to /proc/\d+/[ug]id_map: .*not permitted",
+        by_hand="usermod cannot give the ranges: another service than the files answers for them, a range stands under "
+        "the uid, or no ids are left",
     ),
     _finding(
         "netavark_missing",
@@ -87,6 +103,7 @@ FINDINGS: tuple[Finding, ...] = (
         "netavark is not where buildah looks for it",
         "Install netavark (role builder_tools)",
         r"could not find \"netavark\"",
+        by_hand=_PACKAGES,
     ),
     _finding(
         "network_helper",
@@ -95,6 +112,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Install them (role builder_tools), load the module tun, give a container the device, "
         "let users open /dev/net/tun (mode 0666); or use network: host",
         r"failed to read from slirp4netns sync pipe|could not find (slirp4netns|pasta)|pasta failed with exit code",
+        by_hand="this kernel has no module tun to load, or a container has to be started with the device",
     ),
     _finding(
         "cgroup_hybrid",
@@ -103,13 +121,16 @@ FINDINGS: tuple[Finding, ...] = (
         "RUN steps get chroot, which is no boundary",
         "Use isolation: chroot, or boot with cgroup v2 only (role crun decides)",
         r"cgroups in hybrid mode not supported",
+        by_hand="the hierarchy is chosen when the host boots: the kernel is started with another option",
     ),
     _finding(
         "runtime_missing",
         WARNING,
-        "the OCI runtime is not installed; RUN steps get chroot, which is no boundary",
-        "Install crun (role crun)",
+        "the OCI runtime is not installed, or not the one that containers.conf makes the default; RUN steps get "
+        "chroot, which is no boundary, or fail",
+        "Install it, or leave the choice to buildah and install crun (role crun)",
         r"default OCI runtime \"[^\"]*\" not found|exec: \"(crun|runc)\": executable file not found",
+        by_hand="a runtime with a name of its own comes from whoever set it",
     ),
     _finding(
         "native_overlay",
@@ -117,6 +138,7 @@ FINDINGS: tuple[Finding, ...] = (
         "the kernel and the overlay driver do not fit together",
         "Use fuse-overlayfs 0.7.6 or newer, or a kernel from 5.13 on (roles fuse and builder_tools)",
         r"/merged(, mount_data=.*)?: invalid argument",
+        by_hand=_PACKAGES,
     ),
     _finding(
         "not_unshared",
@@ -124,6 +146,7 @@ FINDINGS: tuple[Finding, ...] = (
         "buildah mount was called outside of the builder user's user namespace",
         "Call it under buildah unshare, as native scripts are",
         r"cannot mount using driver \S+ in rootless mode",
+        by_hand="the call itself has to be another one",
     ),
     _finding(
         "mount_denied",
@@ -131,13 +154,16 @@ FINDINGS: tuple[Finding, ...] = (
         "a security module (AppArmor or SELinux) forbids mounts",
         "Run the pod with the profile of role cluster_node",
         r"remount /, flags: 0x44000: permission denied",
+        by_hand="who started the container chose its profile",
     ),
     _finding(
         "disk_full",
         ERROR,
         "the disk that holds the image store is full",
-        "Free space, or prune images: buildah prune --all --force (role builder)",
+        "Free space, or remove the images that have no name, buildah rmi --prune, and then those that you can spare "
+        "(role builder)",
         r"no space left on device",
+        by_hand="projects have stores of their own: builder_prune prunes them (role builder)",
     ),
     # What only the doctor sees.
     _finding(
@@ -145,6 +171,13 @@ FINDINGS: tuple[Finding, ...] = (
         ERROR,
         "buildah or skopeo is not installed",
         "Install them: apt install buildah skopeo, or dnf install buildah skopeo (role builder_tools)",
+        by_hand=_PACKAGES,
+    ),
+    _finding(
+        "subid_unreadable",
+        ERROR,
+        "the builder user may not read the table of subordinate ids: buildah finds no range and has a single id",
+        "Let everybody read it, as shadow's own programs do: chmod a+r /etc/subuid /etc/subgid (role subid)",
     ),
     _finding(
         "subid_short",
@@ -153,13 +186,15 @@ FINDINGS: tuple[Finding, ...] = (
         "cannot be unpacked",
         "Add a range: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER; 65536 ids serve every image of "
         "a distribution (role subid)",
+        by_hand="as for subid_missing",
     ),
     _finding(
         "subid_doubled",
         ERROR,
         "ranges of the builder user overlap one another, and newuidmap refuses to map an id twice",
-        "Take the superfluous range away, usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST USER, and have the "
-        "others filled up (role subid)",
+        "Put one range in the place of those that overlap: usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST "
+        "USER, then the same with --add-subuids and --add-subgids; what is missing then is filled up (role subid)",
+        by_hand="as for subid_missing",
     ),
     _finding(
         "subid_shared",
@@ -167,6 +202,7 @@ FINDINGS: tuple[Finding, ...] = (
         "a range of the builder user belongs to another user, too: each can read and change the other's containers",
         "Take the range from one of them, usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST USER, and give "
         "that user a new one (role subid); what is in that user's image store has to be pulled and built again",
+        by_hand="as for subid_missing; or the image store is the user's home itself, or projects have stores",
     ),
     _finding(
         "subid_covers_account",
@@ -174,6 +210,17 @@ FINDINGS: tuple[Finding, ...] = (
         "a range of the builder user holds the id of a real account: a RUN step can act as that account",
         "Take the range away, usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST USER, and give the user a new "
         "one (role subid); what is in the user's image store has to be pulled and built again",
+        by_hand="as for subid_missing; or the image store is the user's home itself, or projects have stores",
+    ),
+    _finding(
+        "single_mapping",
+        ERROR,
+        "the builder user has ranges, and newuidmap and newgidmap have their rights, but cannot map them for this "
+        "process: it may gain no privileges (no_new_privs), or is in a container where the setuid bit does not serve; "
+        "builds get a single id, and the first file of another owner ends them",
+        "Start what builds without no_new_privs (allowPrivilegeEscalation, NoNewPrivileges=), or give the programs "
+        "file capabilities in place of the setuid bit (role builder_tools)",
+        by_hand="whoever starts the process decides what privileges it may gain",
     ),
     _finding(
         "pause_stale",
@@ -187,6 +234,7 @@ FINDINGS: tuple[Finding, ...] = (
         WARNING,
         "this host has cgroup v2 and no crun; runc starts slower, and before 1.0.0 not at all for users",
         "Install crun (role crun)",
+        by_hand=_PACKAGES,
     ),
     _finding(
         "fuse_missing",
@@ -195,12 +243,15 @@ FINDINGS: tuple[Finding, ...] = (
         "/dev/fuse is missing, or users cannot open the device",
         "Install fuse-overlayfs (role builder_tools) and provide the device: modprobe fuse, chmod 0666 /dev/fuse "
         "(role fuse)",
+        by_hand="this kernel has no module fuse to load, or a container has to be started with the device",
     ),
     _finding(
         "fuse_needless",
         WARNING,
         "the image store is set to fuse-overlayfs although this kernel lets users mount overlays, which is faster",
         "Take mount_program out of the user's storage.conf (role builder)",
+        by_hand="the system's storage.conf sets it, which is every user's, or role builder keeps the user's: the role "
+        "is the remedy",
     ),
     _finding(
         "graphroot_filesystem",
@@ -208,19 +259,43 @@ FINDINGS: tuple[Finding, ...] = (
         "the image store is on a file system that cannot hold one: network file systems refuse the owners that images "
         "need, and an overlay cannot be put on another one",
         "Put graphroot on a local file system such as ext4 or xfs (role builder)",
+        by_hand="no local file system has room for images; or role builder keeps the user's storage.conf, "
+        "or the system's serves and a new one would hide it: the role is the remedy",
     ),
     _finding(
         "store_not_writable",
         ERROR,
         "the builder user may not write to the image store",
-        "Give it back to the user, chown -R USER: on what is said to be closed; or set another graphroot "
-        "(role builder)",
+        "Give what root owns there back to the user with chown USER:, but no file of another owner: those belong to "
+        "images; or set another graphroot (role builder)",
+        by_hand="the store is outside of the user's home or has a symbolic link on the way: whether it is the user's "
+        "to take is for the administrator to say",
+    ),
+    _finding(
+        "store_noexec",
+        ERROR,
+        "the image store is on a file system that is mounted noexec, and with the driver vfs RUN steps execute from "
+        "there",
+        "Use the driver overlay, which does not mind (role builder), or mount the file system without noexec",
+        by_hand="the driver is set elsewhere than in a storage.conf of the user's own, or overlay does not work here: "
+        "the role is the remedy",
+    ),
+    _finding(
+        "store_nosuid",
+        WARNING,
+        "the image store is on a file system that is mounted nosuid, and with the driver vfs sudo, su and the like "
+        "have no effect in RUN steps",
+        "Use the driver overlay, which does not mind (role builder), or mount the file system without nosuid",
+        by_hand="the driver is set elsewhere than in a storage.conf of the user's own, or overlay does not work here: "
+        "the role is the remedy",
     ),
     _finding(
         "disk_low",
         WARNING,
         "the disk that holds the image store is nearly full",
-        "Free space, or prune images: buildah prune --all --force (role builder)",
+        "Free space, or remove the images that have no name, buildah rmi --prune, and then those that you can spare "
+        "(role builder)",
+        by_hand="projects have stores of their own: builder_prune prunes them (role builder)",
     ),
     _finding(
         "runtime_dir",
@@ -229,6 +304,7 @@ FINDINGS: tuple[Finding, ...] = (
         "while the modules of this collection find the right directory themselves",
         "Log in as the user itself (ssh, machinectl shell) or call unset XDG_RUNTIME_DIR; in playbooks leave it out of "
         "environment (role builder)",
+        by_hand="the variable is one of the process that calls, and no other process can change it",
     ),
     _finding(
         "no_linger",
@@ -242,9 +318,15 @@ FINDINGS: tuple[Finding, ...] = (
         WARNING,
         "ping does not work in RUN steps: the builder user's group is outside net.ipv4.ping_group_range",
         "Widen it: sysctl -w net.ipv4.ping_group_range='0 2147483647' (role userns)",
+        by_hand="as for userns_off",
     ),
 )
 BY_ID = {finding.id: finding for finding in FINDINGS}
+
+
+def known(name: str) -> dict[str, str]:
+    """Return a finding as an error wants it: ``cause``, ``remedy`` and ``finding``."""
+    return {"cause": BY_ID[name].cause, "remedy": BY_ID[name].remedy, "finding": name}
 
 
 def finding_for(output: str) -> Optional[Finding]:

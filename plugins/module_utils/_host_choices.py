@@ -5,19 +5,43 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from typing import Any, Mapping
 
-from ansible_collections.rootless.buildah.plugins.module_utils._findings import finding_for
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, finding_for
+
+
+def overlays(facts: Mapping[str, Any]) -> list[str]:
+    """Return the names of the variable files for a host, general before specific.
+
+    What is newest stands in the general files: a release that has no number yet, as Debian's next one, is like that.
+
+    :param facts: os_family, distribution and distribution_major_version, as ``ansible.builtin.setup`` returns them.
+    """
+    family, distribution = facts["os_family"], facts["distribution"]
+    # Red Hat's clones share its numbers. Fedora counts otherwise, but it has been past them for long.
+    names = [family, distribution, f"{distribution}-{facts['distribution_major_version']}"]
+    if family == "RedHat":
+        names.insert(1, f"{family}-{facts['distribution_major_version']}")
+    return [f"{name}.yml" for name in dict.fromkeys(names)]
 
 
 def explain(message: str) -> str:
     """Return why a trial failed in one line: cause and remedy from the catalogue, otherwise the last line printed."""
     finding = finding_for(message)
     if finding:
-        return f"{finding.cause} ({finding.id}). {finding.remedy}"
+        return finding.sentence
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[-1] if lines else "it failed without a message"
+
+
+def explain_finding(name: str) -> str:
+    """Return cause and remedy of a finding in one line.
+
+    :raises KeyError: the catalogue does not have it.
+    """
+    return BY_ID[name].sentence
 
 
 def choose_isolation(requested: str, trial: dict[str, Any] | None) -> dict[str, str]:
@@ -37,6 +61,16 @@ def choose_isolation(requested: str, trial: dict[str, Any] | None) -> dict[str, 
     return {"isolation": "chroot", "reason": f"a RUN step under the OCI runtime failed: {cause}"}
 
 
+def engine_conf(environment: Mapping[str, str]) -> str:
+    """Return a drop-in for containers.conf(5) that adds to the environment of containers tools what it lacks.
+
+    :param environment: values by name; an empty one is not set. Nothing to set gives an empty text.
+    """
+    pairs = [f"{name}={value}" for name, value in environment.items() if value]
+    # A list of JSON is one of TOML.
+    return f"[engine]\nenv = {json.dumps(pairs)}\n" if pairs else ""
+
+
 def choose_runtime(requested: str, trial: dict[str, Any] | None) -> dict[str, Any]:
     """Decide whether crun becomes the default runtime.
 
@@ -51,6 +85,31 @@ def choose_runtime(requested: str, trial: dict[str, Any] | None) -> dict[str, An
     if trial["rc"] == 0:
         return {"default": True, "reason": "a container under crun worked"}
     return {"default": False, "reason": explain(trial.get("stderr") or "")}
+
+
+UNIFIED = "systemd.unified_cgroup_hierarchy=1"
+
+
+def cgroup_plan(seen: str) -> dict[str, Any]:
+    """Decide what makes a host boot with cgroup v2.
+
+    :param seen: the type of the file system at /sys/fs/cgroup as ``stat -f -c %T`` prints it, and, on the lines after
+        it, what ``grubby --info=ALL`` prints; nothing where there is no grubby.
+    :return: switch (the kernels' argument has to be set), reboot_due (it is set or will be, and this boot is without
+        it), problem (why it cannot be had; empty otherwise).
+    """
+    filesystem, _newline, info = seen.partition("\n")
+    plan = {"switch": False, "reboot_due": False, "problem": ""}
+    if filesystem.strip() == "cgroup2fs":
+        return plan
+    arguments = re.findall(r'^args="(.*)"$', info, re.MULTILINE)
+    if not arguments:
+        plan["problem"] = (
+            f"this host has no pure cgroup v2, and no grubby, which could set the kernel's argument; a host boots with "
+            f"cgroup v2 by {UNIFIED}, a container gets it from the host that runs it")
+        return plan
+    switch = not all(UNIFIED in line.split() for line in arguments)
+    return {**plan, "switch": switch, "reboot_due": True}
 
 
 def fuse_plan(
@@ -91,15 +150,32 @@ def fuse_plan(
     return plan
 
 
-def helper_kind(mode: str, uid: int, capabilities: str, wanted: str) -> str:
+def network_helper(version: str, setting: str = "") -> str:
+    """Return the program that buildah makes the network of users' RUN steps with; it never takes the other instead.
+
+    :param version: what ``buildah --version`` prints. Release notes of buildah 1.35: pasta became the default.
+    :param setting: default_rootless_network_cmd of containers.conf(5); empty where nothing sets it.
+    """
+    if setting:
+        return setting
+    found = re.search(r"version (\d+)\.(\d+)", version)
+    if not found:
+        raise ValueError(f"this is not what buildah --version prints: {version}")
+    return "pasta" if (int(found[1]), int(found[2])) >= (1, 35) else "slirp4netns"
+
+
+def helper_kind(mode: str, uid: int, capabilities: str, wanted: str, nosuid: bool = False) -> str:
     """Tell how newuidmap or newgidmap may write other people's maps.
 
     :param mode: its mode as octal digits.
     :param uid: its owner.
     :param capabilities: what ``getcap`` prints for it.
     :param wanted: the capability, cap_setuid or cap_setgid.
-    :return: filecaps, setuid or none.
+    :param nosuid: whether its file system is mounted so that neither bit nor capabilities count; mount(8).
+    :return: filecaps, setuid, nosuid or none.
     """
+    if nosuid:
+        return "nosuid"
     if re.search(rf"\b{wanted}[=+,a-z_]*[=+][a-z]*e[a-z]*p|\b{wanted}[=+,a-z_]*[=+][a-z]*p[a-z]*e", capabilities):
         return "filecaps"
     if uid == 0 and int(mode, 8) & 0o4000:

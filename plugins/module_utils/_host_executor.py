@@ -45,17 +45,27 @@ class HostExecutor:
     """Fetch, build and push with the local buildah.
 
     :param hide: files and directories that hold credentials.
+    :param stores: directories of the image store that are not where buildah looks by itself.
     :param isolation: for RUN steps; None for buildah's default.
     :param log_path: where the build's output goes.
     """
 
     def __init__(
-        self, buildah: Buildah, job: Job, *, path: str, hide: Sequence[str], isolation: Optional[str], log_path: str
+        self,
+        buildah: Buildah,
+        job: Job,
+        *,
+        path: str = "",
+        hide: Sequence[str] = (),
+        stores: Sequence[str] = (),
+        isolation: Optional[str] = None,
+        log_path: str = "",
     ) -> None:
         self._buildah = buildah
         self._job = job
         self._path = path
         self._hide = list(hide)
+        self._stores = list(stores)
         self._isolation = isolation
         self._log_path = log_path
 
@@ -268,7 +278,6 @@ class HostExecutor:
 
     def _confinement(self, inputs: BuildInputs, work: VariantWork, temporary: str) -> Confinement:
         """Return what this build gets to see of the host: the credentials' places only if it was told to use them."""
-        storage = inputs["storage"] or {}
         needed = [
             inputs.path,
             temporary,
@@ -278,8 +287,7 @@ class HostExecutor:
             *work.contexts.values(),
             *(volume.partition(":")[0] for volume in inputs["volumes"]),
             *(path for source in inputs["ssh"] for path in source.partition("=")[2].split(",")),
-            *(storage.get(name) for name in ("graphroot", "runroot")),
-            *(storage.get("additional_stores") or ()),
+            *self._stores,
             os.environ.get("SSH_AUTH_SOCK") if inputs["ssh"] else None,
         ]
         agent = os.environ.get("SSH_AUTH_SOCK", "")

@@ -17,15 +17,25 @@ import re
 import stat
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
-from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import helper_kind
+from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import MARKER
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
-from ansible_collections.rootless.buildah.plugins.module_utils._shadow import Shadow, read_mapping
+from ansible_collections.rootless.buildah.plugins.module_utils._shadow import SUBGID, SUBUID, Shadow, read_mapping
+from ansible_collections.rootless.buildah.plugins.module_utils._storage import (
+    DEFAULTS,
+    HOST,
+    STORES,
+    read_defaults,
+    stores_directory,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
+    Host,
     IdRange,
+    Limits,
     Table,
     mapping_is_stale,
     owners,
@@ -33,7 +43,11 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
 )
 
 VERSIONED = ("buildah", "skopeo", "crun", "runc", "fuse-overlayfs")
-PRESENT = ("podman", "slirp4netns", "pasta")
+PRESENT = ("podman", "slirp4netns", "pasta", "setcap", "modprobe")
+PACKAGE_MANAGERS = ("apt-get", "dnf", "zypper")  # those whose packages _remedies knows
+NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p")
+# Where images may go when the home cannot hold them, and the bytes that such a place has to have at least.
+OTHER_PLACES, ROOM = ("/var/lib", "/srv", "/home"), 2 * 2**30
 # containers.conf(5): helper_binaries_dir
 HELPER_DIRECTORIES = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")
 # Read in this order, the last one wins: containers.conf(5).
@@ -44,7 +58,7 @@ CONTAINERS_CONF = (
     "{home}/.config/containers/containers.conf",
     "{home}/.config/containers/containers.conf.d/*.conf",
 )
-CAP_SETGID, CAP_SETUID = 6, 7  # capabilities(7), linux/capability.h
+CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21  # capabilities(7), linux/capability.h
 # In memory that goes with the mount namespace. Directories of the host do not serve: the kernel refuses layers that
 # have other mounts below them, as /etc has in a container. Without an upper one, since tmpfs has user.* attributes only
 # from Linux 6.6 on.
@@ -60,11 +74,13 @@ class IdHelper:
 
     :param path: empty where it is missing.
     :param kind: ``setuid``, ``filecaps``, or ``none``: it has no right to write maps.
+    :param nosuid: where the file system is mounted that takes it its rights; empty where none does.
     """
 
     path: str = ""
     mode: str = ""
     kind: str = "none"
+    nosuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,36 +106,82 @@ class Subids:
 
 @dataclass(frozen=True)
 class Store:
-    """The user's image store.
+    """The image store that the user's builds use.
 
+    :param strategy: how builds choose it; with another one than ``host`` there are several, all below ``graphroot``.
     :param driver: what storage.conf sets; empty where nothing does.
     :param mount_program: the same.
     :param graphroot: where it is or will be.
+    :param there: whether it exists.
+    :param config: the user's own storage.conf.
+    :param config_kind: ``missing``, ``managed`` by role builder, ``sections`` where it has a table storage,
+        or ``bare``.
+    :param mount_program_file: which storage.conf sets it.
     :param filesystem: its type there, as in /proc/PID/mountinfo.
+    :param mount_point: where that is mounted.
+    :param mount_flags: how, the flags of mount(8).
     :param free: bytes that users may still write; None where that cannot be told.
     :param closed: what the user may not write although it must.
+    :param closed_top: the highest directory on the way there that is another user's.
+    :param closed_owner: whose ``closed`` is.
+    :param closed_at_home: whether ``closed`` is really the home or below it, and no link leads elsewhere on the way.
+    :param elsewhere: a place that could hold a store; empty where none is known.
     """
 
+    strategy: str = HOST
     driver: str = ""
     mount_program: str = ""
     graphroot: str = ""
+    there: bool = False
+    config: str = ""
+    config_kind: str = "missing"
+    mount_program_file: str = ""
     filesystem: str = ""
+    mount_point: str = ""
+    mount_flags: tuple[str, ...] = ()
     free: Optional[int] = None
     closed: str = ""
+    closed_top: str = ""
+    closed_owner: Optional[int] = None
+    closed_at_home: bool = False
+    elsewhere: str = ""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted file system: where, which type, and the flags of mount(8)."""
+
+    point: str = ""
+    type: str = ""
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Facts:
     """A host as one user sees it.
 
+    :param package_manager: one of PACKAGE_MANAGERS, empty where none is there.
+    :param settings_closed: whether nobody here can change the kernel's settings: /proc/sys is read-only.
     :param cgroup: ``v2``, ``hybrid``, ``v1`` or ``none``.
     :param isolation: what BUILDAH_ISOLATION is set to, in the environment or in containers.conf.
     :param max_user_namespaces: and the other settings: None where this kernel lacks them.
     :param userns_error: what the kernel said when a user namespace was tried; empty: it works, None: not tried.
     :param native_overlay: whether an overlay could be mounted in a user namespace; None: not tried.
     :param subid_service: which service of nsswitch.conf answers for subordinate ids.
+    :param subid_closed: the tables that the user may not read.
+    :param subid_tables: what a new range has to keep clear of; not returned.
+    :param mapping_error: what was said when newuidmap and newgidmap were to map the ranges; empty: it works, None: not
+        tried, because something else is known to stand in the way.
+    :param no_new_privs: whether this process cannot gain privileges.
+    :param sys_admin: whether CAP_SYS_ADMIN could be had; containers usually cannot.
     :param tools: version by program, empty where it tells none; those that are missing are left out.
     :param netavark: its path where buildah looks for it, otherwise empty.
+    :param netavark_elsewhere: where it is instead.
+    :param helper_directory: the first directory in which buildah looks for it.
+    :param runtime: the OCI runtime that is set as the default; empty where nothing does.
+    :param runtime_path: where that is.
+    :param network_command: which of pasta and slirp4netns is set for users; empty where nothing does.
+    :param session_dir: the runtime directory that builds find; empty where there is none.
     :param runtime_dir: XDG_RUNTIME_DIR, empty where it is not set.
     :param runtime_dir_owner: its owner's uid, None where there is no such directory.
     :param linger: whether the user lingers; None without systemd.
@@ -130,6 +192,9 @@ class Facts:
     user: str
     uid: int
     gid: int
+    home: str = ""
+    package_manager: str = ""
+    settings_closed: bool = False
     kernel: str = ""
     cgroup: str = "none"
     isolation: str = ""
@@ -142,11 +207,22 @@ class Facts:
     subid_service: str = "files"
     subuid: Subids = Subids()
     subgid: Subids = Subids()
+    subid_closed: tuple[str, ...] = ()
+    subid_tables: Optional[Host] = None
+    mapping_error: Optional[str] = None
+    no_new_privs: bool = False
+    sys_admin: bool = True
     newuidmap: IdHelper = IdHelper()
     newgidmap: IdHelper = IdHelper()
     tools: Mapping[str, str] = field(default_factory=dict)
     netavark: str = ""
+    netavark_elsewhere: str = ""
+    helper_directory: str = ""
+    runtime: str = ""
+    runtime_path: str = ""
+    network_command: str = ""
     store: Store = Store()
+    session_dir: str = ""
     runtime_dir: str = ""
     runtime_dir_owner: Optional[int] = None
     linger: Optional[bool] = None
@@ -155,8 +231,10 @@ class Facts:
     pause_stale: bool = False
 
     def as_result(self) -> dict[str, Any]:
-        """Return the facts as a module returns them."""
-        return asdict(self)
+        """Return the facts as a module returns them: without the tables, which name every user."""
+        result = asdict(replace(self, subid_tables=None))
+        result.pop("subid_tables")
+        return result
 
 
 def subids(
@@ -214,17 +292,34 @@ class Look:
         account = self._account
         service = subid_service(self._read("/etc/nsswitch.conf") or "")
         names = owners(account.pw_name, account.pw_uid)
+        tables = [Table.parse(path, self._read(path) or "") for path in (SUBUID, SUBGID)]
         subuid, subgid = (
-            subids(Table.parse(path, self._read(path) or ""), names, accounts, self._served(service, option))
-            for path, accounts, option in (("/etc/subuid", uids, ()), ("/etc/subgid", gids, ("-g",)))
+            subids(table, names, accounts, self._served(service, option))
+            for table, accounts, option in zip(tables, (uids, gids), ((), ("-g",)))
         )
+        closed = tuple(
+            path for path in (SUBUID, SUBGID) if self._exists(path) and not os.access(self._at(path), os.R_OK)
+        )
+        helpers = (
+            self._id_helper("newuidmap", "cap_setuid", CAP_SETUID),
+            self._id_helper("newgidmap", "cap_setgid", CAP_SETGID),
+        )
+        status = dict(re.findall(r"(?m)^(\w+):\s+(.+)$", self._read("/proc/self/status") or ""))
+        directories = self._helper_directories()
+        runtime = self._environment.get("BUILDAH_RUNTIME", "") or self._setting(_in_toml("runtime"))
         ping = (self._read("/proc/sys/net/ipv4/ping_group_range") or "").split()
         runtime_dir = self._environment.get("XDG_RUNTIME_DIR", "")
         userns_error = self._try_userns()
+        mappable = userns_error == "" and not closed and all(
+            item.ranges and not item.doubled for item in (subuid, subgid)
+        ) and all(helper.kind != "none" for helper in helpers)
         return Facts(
             user=account.pw_name,
             uid=account.pw_uid,
             gid=account.pw_gid,
+            home=account.pw_dir,
+            package_manager=next((name for name in PACKAGE_MANAGERS if self._find(name)), ""),
+            settings_closed=self._read_only("/proc/sys"),
             kernel=(self._read("/proc/sys/kernel/osrelease") or "").strip(),
             cgroup=self._cgroup(),
             isolation=self._environment.get("BUILDAH_ISOLATION", "") or self._setting(r"BUILDAH_ISOLATION=(\w+)"),
@@ -238,11 +333,22 @@ class Look:
             subid_service=service,
             subuid=subuid,
             subgid=subgid,
-            newuidmap=self._id_helper("newuidmap", "cap_setuid", CAP_SETUID),
-            newgidmap=self._id_helper("newgidmap", "cap_setgid", CAP_SETGID),
+            subid_closed=closed,
+            subid_tables=Host(tables[0], tables[1], Limits.parse(self._read("/etc/login.defs") or ""), uids, gids),
+            mapping_error=self._try_mapping(subuid.ranges, subgid.ranges) if mappable else None,
+            no_new_privs=status.get("NoNewPrivs") == "1",
+            sys_admin=bool(int(status.get("CapBnd", "ffffffff"), 16) >> CAP_SYS_ADMIN & 1),
+            newuidmap=helpers[0],
+            newgidmap=helpers[1],
             tools=self._tools(),
-            netavark=self._netavark(),
+            netavark=self._program_in(directories, "netavark"),
+            netavark_elsewhere=self._program_in(HELPER_DIRECTORIES, "netavark") or self._find("netavark"),
+            helper_directory=directories[0],
+            runtime=runtime,
+            runtime_path=self._find(runtime) if runtime else "",
+            network_command=self._setting(_in_toml("default_rootless_network_cmd")),
             store=self._store(),
+            session_dir=self._runner.environment.get("XDG_RUNTIME_DIR", ""),
             runtime_dir=runtime_dir,
             runtime_dir_owner=self._owner(runtime_dir),
             linger=self._exists(f"/var/lib/systemd/linger/{account.pw_name}")
@@ -278,6 +384,12 @@ class Look:
             return None
         return status.st_uid if status and stat.S_ISDIR(status.st_mode) else None
 
+    def _read_only(self, path: str) -> bool:
+        try:
+            return bool(os.statvfs(self._at(path)).f_flag & os.ST_RDONLY)
+        except OSError:
+            return False
+
     def _device(self, path: str) -> str:
         if not self._exists(path):
             return "missing"
@@ -305,10 +417,13 @@ class Look:
                 found = match or found
         return found
 
-    def _netavark(self) -> str:
+    def _helper_directories(self) -> list[str]:
         listed = re.findall(r"\"([^\"]+)\"", self._setting(r"(?s)helper_binaries_dir\s*=\s*\[(.*?)\]"))
         directories = [self._environment.get("CONTAINERS_HELPER_BINARY_DIR", ""), *(listed or HELPER_DIRECTORIES)]
-        places = [os.path.join(directory, "netavark") for directory in directories if directory]
+        return [directory for directory in directories if directory]
+
+    def _program_in(self, directories: Iterable[str], name: str) -> str:
+        places = [os.path.join(directory, name) for directory in directories]
         return next((path for path in places if os.access(self._at(path), os.X_OK)), "")
 
     def _store(self) -> Store:
@@ -316,7 +431,9 @@ class Look:
         home, environment = self._account.pw_dir, self._environment
         own = environment.get("CONTAINERS_STORAGE_CONF") or f"{home}/.config/containers/storage.conf"
         user = self._read(own)
-        system = self._read("/etc/containers/storage.conf") or self._read("/usr/share/containers/storage.conf") or ""
+        shipped = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
+        of_system = next((path for path in shipped if self._read(path)), "")
+        system = self._read(of_system) or "" if of_system else ""
         data = environment.get("XDG_DATA_HOME") or f"{home}/.local/share"
         graphroot = (
             _toml_value("graphroot", user) or _toml_value("rootless_storage_path", user)
@@ -326,21 +443,61 @@ class Look:
         for name, value in (("HOME", home), ("USER", self._account.pw_name), ("UID", str(self._account.pw_uid))):
             graphroot = graphroot.replace(f"${name}", value)
         settings = user if user is not None else system
+        # What role builder says counts for builds only, whatever storage.conf names.
+        builds = self._defaults()
+        graphroot = stores_directory(builds, f"{home}/{STORES}") or graphroot
         driver = environment.get("STORAGE_DRIVER") or _toml_value("driver", settings)
         place = self._nearest(graphroot)
-        try:
-            disk = os.statvfs(self._at(place))
-            free: Optional[int] = disk.f_bavail * disk.f_frsize
-        except OSError:
-            free = None
+        mount = self._mount(place)
+        closed = self._closed(graphroot, place)
         return Store(
+            strategy=builds.get("strategy", HOST),
             driver=driver,
             mount_program=_toml_value("mount_program", settings),
             graphroot=graphroot,
-            filesystem=filesystem(self._read("/proc/self/mountinfo") or "", self._real(place)),
-            free=free,
-            closed=self._closed(graphroot, place),
+            there=place == graphroot,
+            config=own,
+            config_kind="missing" if user is None else "managed" if MARKER in user else
+                        "sections" if _search(r"(?m)^(\[storage\])\s*$", user) else "bare",
+            mount_program_file=own if user is not None else of_system,
+            filesystem=mount.type,
+            mount_point=mount.point,
+            mount_flags=mount.flags,
+            free=self._free(place),
+            closed=closed,
+            closed_top=self._top(closed, graphroot),
+            closed_owner=self._uid(closed) if closed else None,
+            closed_at_home=f"{closed}/".startswith(f"{home}/") and self._real(closed) == closed,
+            elsewhere=self._elsewhere(),
         )
+
+    def _defaults(self) -> dict[str, str]:
+        try:
+            return read_defaults(self._read(f"{self._account.pw_dir}/{DEFAULTS}") or "")
+        except InputError:
+            return {}  # each build says so
+
+    def _elsewhere(self) -> str:
+        places = [f"{path}/{self._account.pw_name}-containers" for path in OTHER_PLACES
+                  if self._could_hold_images(path)]
+        # What is there already may be somebody else's home.
+        return next((place for place in places if self._uid(place) in (None, self._account.pw_uid)), "")
+
+    def _mount(self, path: str) -> Mount:
+        return mount_of(self._read("/proc/self/mountinfo") or "", self._real(path))
+
+    def _free(self, path: str) -> Optional[int]:
+        try:
+            disk = os.statvfs(self._at(path))
+        except OSError:
+            return None
+        return disk.f_bavail * disk.f_frsize
+
+    def _could_hold_images(self, path: str) -> bool:
+        if not self._exists(path) or self._read_only(path):
+            return False
+        kind = self._mount(path).type
+        return kind not in (*NETWORK_FILESYSTEMS, "overlay", "tmpfs") and (self._free(path) or 0) >= ROOM
 
     def _nearest(self, path: str) -> str:
         """Return a path or the nearest directory above it that is there."""
@@ -354,9 +511,29 @@ class Look:
         return os.path.normpath(os.path.join("/", os.path.relpath(real, os.path.realpath(self._root))))
 
     def _closed(self, graphroot: str, place: str) -> str:
-        locks = glob.glob(self._at(f"{graphroot}/*-images/images.lock"))
-        needed = [(self._at(place), os.W_OK | os.X_OK), *((lock, os.R_OK | os.W_OK) for lock in locks)]
-        return next((path for path, wanted in needed if not os.access(path, wanted)), "")
+        def below(pattern: str) -> list[str]:
+            return sorted(os.path.join(graphroot, os.path.relpath(path, self._at(graphroot)))
+                          for path in glob.glob(self._at(f"{graphroot}/{pattern}")))
+
+        directories = [place, *(path for path in below("*") if os.path.isdir(self._at(path)))]
+        locks = [*below("*.lock"), *below("*-images/images.lock"), *below("*-layers/layers.lock")]
+        needed = [*((path, os.W_OK | os.X_OK) for path in directories), *((path, os.R_OK | os.W_OK) for path in locks)]
+        return next((path for path, wanted in needed if not os.access(self._at(path), wanted)), "")
+
+    def _uid(self, path: str) -> Optional[int]:
+        try:
+            return os.stat(self._at(path)).st_uid
+        except OSError:
+            return None
+
+    def _top(self, closed: str, graphroot: str) -> str:
+        """Return the highest directory that is not the user's own, from the home or else the store on downwards."""
+        home = self._account.pw_dir
+        begin = home if closed == home or closed.startswith(f"{home}/") else graphroot
+        ways = [closed]
+        while ways[-1].startswith(f"{begin}/"):
+            ways.append(os.path.dirname(ways[-1]))
+        return next((path for path in reversed(ways) if self._uid(path) not in (None, self._account.pw_uid)), closed)
 
     # -- programs
 
@@ -395,8 +572,9 @@ class Look:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
         capability = f"{wanted}=ep" if has_file_capability(_attribute(self._at(path)), number) else ""
         # On such a file system neither the bit nor capabilities count: mount(8).
-        kind = "none" if disk.f_flag & os.ST_NOSUID else helper_kind(mode, status.st_uid, capability, wanted)
-        return IdHelper(path, mode, kind)
+        if disk.f_flag & os.ST_NOSUID:
+            return IdHelper(path, mode, "none", self._mount(path).point)
+        return IdHelper(path, mode, helper_kind(mode, status.st_uid, capability, wanted))
 
     def _served(self, service: str, option: Sequence[str]) -> Optional[tuple[IdRange, ...]]:
         """Return the user's ranges as another service than the files knows them."""
@@ -413,6 +591,15 @@ class Look:
     def _try_overlay(self) -> Optional[bool]:
         answer = self._call("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _OVERLAY)
         return None if answer is None else answer[0] == 0
+
+    def _try_mapping(self, uids: Sequence[IdRange], gids: Sequence[IdRange]) -> str:
+        try:
+            Shadow(find=lambda name: self._at(self._find(name)) if self._find(name) else None).probe(
+                self._account, uids, gids)
+        except BuildahError as error:
+            stderr = error.stderr if isinstance(error, CommandError) else ""
+            return " ".join(stderr.split()) or error.message
+        return ""
 
     def _pause_is_stale(self, ranges: Iterable[IdRange]) -> bool:
         pid = Shadow().pause_process(self._account)
@@ -439,20 +626,27 @@ def look(run: Runner) -> Facts:
     )
 
 
-def filesystem(mountinfo: str, path: str) -> str:
-    """Return the type of the file system that holds a path.
+def mount_of(mountinfo: str, path: str) -> Mount:
+    """Return the file system that holds a path.
 
     :param mountinfo: the text of /proc/PID/mountinfo, proc_pid_mountinfo(5).
     :param path: an absolute path without symbolic links.
     """
-    found, longest = "", -1
+    found, longest = Mount(), -1
     for line in mountinfo.splitlines():
         before, _dash, after = line.partition(" - ")
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), before.split()[4])
+        fields = before.split()
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[4])
         # Of several on the same place the last one is on top.
         if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= longest:
-            found, longest = after.split()[0], len(point)
+            found, longest = Mount(point, after.split()[0], tuple(fields[5].split(","))), len(point)
     return found
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version, padded to three."""
+    numbers = [int(part) for part in re.findall(r"\d+", text)]
+    return tuple((numbers + [0, 0, 0])[:3])
 
 
 def has_file_capability(attribute: bytes, number: int) -> bool:
@@ -481,5 +675,9 @@ def _search(pattern: str, text: Optional[str]) -> str:
     return match.group(1) if match else ""
 
 
+def _in_toml(name: str) -> str:
+    return rf"(?m)^\s*{name}\s*=\s*[\"']([^\"']*)[\"']"
+
+
 def _toml_value(name: str, text: Optional[str]) -> str:
-    return _search(rf"(?m)^\s*{name}\s*=\s*[\"']([^\"']*)[\"']", text)
+    return _search(_in_toml(name), text)

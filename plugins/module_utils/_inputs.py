@@ -358,6 +358,23 @@ def _check(inputs: BuildInputs) -> None:
         raise InputError("load needs push", "without push the image is in the local store anyway", "Remove load")
 
 
+def refuse_to_lose(inputs: BuildInputs) -> None:
+    """Refuse an image of which nothing would be left when its store goes with the build."""
+    if inputs["load"]:
+        raise InputError(
+            "load and storage.strategy: isolated exclude each other",
+            "the store into which the image would be loaded goes with the build",
+            "Remove load, or choose another storage.strategy",
+        )
+    if not (inputs["push"] or inputs.outputs or inputs["artifacts"]):
+        raise InputError(
+            f"nothing would be left of {inputs.image}",
+            "with storage.strategy: isolated its store goes with the build, and it is neither pushed nor exported",
+            "Set push, outputs or artifacts, or choose another storage.strategy (builder_store_strategy in the role "
+            "builder)",
+        )
+
+
 def unpinned_with_push(inputs: BuildInputs, bases: Sequence[ImageName]) -> None:
     """Refuse bases that two builders would read differently.
 

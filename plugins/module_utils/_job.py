@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.rootless.buildah.plugins.module_utils._lock import FileLock
 from ansible_collections.rootless.buildah.plugins.module_utils._process import end_session
+from ansible_collections.rootless.buildah.plugins.module_utils._storage import ISOLATED
 
 JOB_IMAGE = "localhost/rootless-buildah-job"
 #: What buildah and skopeo make and remove within microseconds when they start, wherever TMPDIR is: the place to mount
@@ -98,7 +99,7 @@ class Job:
 
 
 def dead_jobs(jobs: str, storage: str = "") -> list[str]:
-    """Return the directories of runs with an image store that ended without tidying up."""
+    """Return the directories of runs that ended without tidying up, with this image store or with one of their own."""
     found = []
     for name in sorted(os.listdir(jobs)) if os.path.isdir(jobs) else ():
         path = os.path.join(jobs, name)
@@ -107,7 +108,7 @@ def dead_jobs(jobs: str, storage: str = "") -> list[str]:
             if not os.path.exists(os.path.join(path, "job.json")) and os.path.exists(f"/proc/{name.partition('-')[0]}"):
                 continue
             lock = FileLock(os.path.join(path, "alive"))
-            if _facts(path).get("storage", storage) == storage and lock.try_acquire():
+            if _facts(path).get("storage", storage) in (storage, ISOLATED) and lock.try_acquire():
                 lock.release()
                 found.append(path)
         except OSError:
@@ -123,6 +124,11 @@ def noted_outside(path: str) -> list[str]:
     except OSError:
         return []
     return [name for name in noted if os.path.lexists(name)]
+
+
+def has_own_store(path: str) -> bool:
+    """Return whether a job's image store goes with the job."""
+    return bool(_facts(path).get("storage") == ISOLATED)
 
 
 def exporting_containers(path: str) -> list[str]:

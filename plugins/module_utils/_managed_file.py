@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Mapping
 
 MARKER = "Managed by rootless.buildah, role"
 
@@ -35,6 +36,18 @@ def render(content: str, role: str, comment: str) -> bytes:
 def digest(data: bytes) -> str:
     """Return the digest by which a file without comments is known again."""
     return hashlib.sha256(data).hexdigest()
+
+
+def files_below(contents: Mapping[str, str], directory: str) -> list[dict[str, str]]:
+    """Return the option ``files`` of the module managed_file for contents by path; an empty one means no such file.
+
+    :param directory: what the paths are relative to.
+    """
+    return [
+        {"path": os.path.join(directory, path), "content": content, "state": "present" if content else "absent",
+         "comment": "" if path.endswith(".json") else "#"}
+        for path, content in contents.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,15 @@ class LocalObserver:
             self.stale_outputs(inputs, key),
         )
 
+    def observe_exports(self, inputs: BuildInputs, key: str) -> Local:
+        """Return what is known about an image whose store does not last."""
+        records = self._state.records(self._state.memory(inputs.local_name).get("image_id"))
+        return Local(
+            record=records[-1] if records else None,
+            stale_artifacts=self.stale_artifacts(inputs, key),
+            stale_outputs=self.stale_outputs(inputs, key),
+        )
+
     def _is_there(self, image: str, tag_id: Optional[str], several: bool) -> bool:
         if several:
             return self._buildah.is_list(image)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ansible_collections.rootless.buildah.plugins.module_utils._storage import STRATEGIES
+
 Version = tuple[int, ...]
 
 #: What an option changes. KEY: the image, so it is part of the build key. DESTINATION: where the result goes
@@ -81,6 +83,8 @@ _OUTPUT = {
     "dest": _path(required=True),
 }
 _STORAGE = {
+    "strategy": _str(choices=list(STRATEGIES)),
+    "project": _str(),
     "driver": _str(),
     "graphroot": _path(),
     "runroot": _path(),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packages: which are missing, what a transaction brought. Pure.
+"""Packages: which are missing, how they are had, what a transaction brought. Pure.
 
 A listing is what ``dpkg-query -W -f '${db:Status-Abbrev}${Package}\n'`` or ``rpm -qa --qf 'ii %{NAME}\n'`` prints.
 """
@@ -35,3 +35,19 @@ def missing(wanted: Iterable[str], listing: str) -> list[str]:
 def brought(before: str, after: str) -> list[str]:
     """Return what a transaction installed, dependencies included."""
     return sorted(installed(after) - installed(before))
+
+
+def dnf_command(state: str, packages: Iterable[str], install_recommends: bool) -> list[str]:
+    """Return the command that installs or removes packages on the RHEL family.
+
+    The program and not the modules of Ansible that stand for it: these need its Python bindings, which RHEL 8 has for
+    a Python that ansible-core 2.17 and newer refuse, and Fedora for version 5 under another name. Its options are the
+    same everywhere; dnf(8), dnf5(8).
+
+    :param state: present or absent; absent takes nothing along that only came as a dependency.
+    """
+    settings = {"install_weak_deps": install_recommends, "clean_requirements_on_remove": False}
+    options = [f"--setopt={name}={int(value)}" for name, value in settings.items()]
+    # A locale of its own, for its words are shown.
+    verb = "install" if state == "present" else "remove"
+    return ["env", "LC_ALL=C", "dnf", "--assumeyes", *options, verb, *packages]

@@ -59,7 +59,10 @@ class Reason:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What shall be there."""
+    """What shall be there.
+
+    :param lasting: whether the image store is there after the build.
+    """
 
     key: str
     variants: Mapping[str, Variant]
@@ -70,6 +73,7 @@ class Wanted:
     compression: Optional[str] = None
     #: Reasons that are known before anything is looked at, such as a base that is about to change.
     early_reasons: tuple[Reason, ...] = ()
+    lasting: bool = True
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Plan:
 def plan(wanted: Wanted, local: Local, destinations: Sequence[Destination] = ()) -> Plan:
     """Decide what is done to get what is wanted."""
     reasons = list(wanted.early_reasons) + ([Reason("forced")] if wanted.force else [])
-    decide = _deliver if wanted.push else _keep
+    decide = _deliver if wanted.push else _keep if wanted.lasting else _export
     found = decide(wanted, local, destinations, bool(reasons))
     if local.stale_artifacts and not found.build:
         # Only the build makes artifacts. Where it is due anyway they are no reason of their own.
@@ -192,6 +196,15 @@ def _keep(wanted: Wanted, local: Local, _destinations: Sequence[Destination], mu
     if local.record:
         return Plan(build=True, reasons=differences(local.record, wanted.variants) or (Reason("first_build"),))
     return Plan(build=True, reasons=(Reason("no_record", old=local.tag_id) if local.tag_id else Reason("first_build"),))
+
+
+def _export(wanted: Wanted, local: Local, _destinations: Sequence[Destination], must_build: bool) -> Plan:
+    """With neither push nor a store that lasts, what was exported is the truth."""
+    if must_build or not local.stale_outputs:
+        return Plan(build=must_build)
+    why = differences(local.record, wanted.variants) if local.record else (Reason("first_build"),)
+    # The exports of the wanted image are gone or altered.
+    return Plan(build=True, reasons=why or tuple(Reason("output", name=name) for name in local.stale_outputs))
 
 
 def _deliver(wanted: Wanted, local: Local, destinations: Sequence[Destination], must_build: bool) -> Plan:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import known
 
 LineReader = Callable[[str, float], None]
 
@@ -92,7 +93,7 @@ class Runner:
                 argv,
                 127,
                 cause=error.strerror or str(error),
-                remedy="Install it (role builder_tools)",
+                remedy=known("tools_missing")["remedy"],
             ) from error
         try:
             stdout, stderr = _pump(process, on_line)

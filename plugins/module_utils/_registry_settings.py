@@ -51,6 +51,16 @@ def registries_conf(registries: Iterable[Registry]) -> str:
     return "\n".join(parts)
 
 
+def registry_files(registries: Iterable[Registry]) -> dict[str, str]:
+    """Return what has to be below ``~/.config`` for the registries: contents by path, empty where nothing is needed."""
+    entries = list(registries)
+    authorities = {
+        f"containers/certs.d/{entry['registry']}/ca.crt": str(entry["ca_cert"])
+        for entry in entries if entry.get("ca_cert")
+    }
+    return {"containers/registries.conf.d/50-rootless-buildah.conf": registries_conf(entries), **authorities}
+
+
 def auth_json(registries: Iterable[Registry]) -> str:
     """Return the authfile for the registries that have a user name; an empty string when there is none."""
     logins = {}

@@ -335,6 +335,8 @@ def base_names(inputs: BuildInputs) -> set[str]:
         return {str(name) for name in inputs.base_images.values()}
     parsed = containerfile_of(inputs)
     found = {image for image in map(_image_of, inputs["build_contexts"].values()) if image}
+    # For the order of images Docker's format is assumed, where ONBUILD counts: a base too many costs nothing but the
+    # place in the row. The key is made with the image's own format.
     for platform in inputs.platforms:
         found |= {base.name for base in _needs_of(inputs, parsed, platform).bases}
     return {str(ImageName.parse(name).tagged()) for name in found}

@@ -18,18 +18,23 @@ from contextlib import contextmanager
 from typing import Any, Callable
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, LockError
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, finding_for, known
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     Change,
     Host,
     IdRange,
     Limits,
     Table,
+    overlapping,
     subid_service,
 )
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 OWN_LOCK = "/run/rootless.buildah-subid.lock"
 _PACKAGES = "install its package (Debian: uidmap, Red Hat: shadow-utils-subid), or apply rootless.buildah.subid"
+# It says that the table does not exist, which _create_missing() rules out.
+_COUNT_OF_NONE = ("where SUB_UID_COUNT or SUB_GID_COUNT is 0 in /etc/login.defs, usermod of shadow 4.19 and newer "
+                  "touches no table: set them to 65536, or delete them")
 _RANGE = re.compile(r"\d+: .+ (\d+) (\d+)")
 
 Runner = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -73,14 +78,23 @@ class Shadow:
         """Return which service of nsswitch.conf answers for subordinate ids."""
         return subid_service(_read("/etc/nsswitch.conf"))
 
-    def observe(self, reserved: Iterable[IdRange] = ()) -> Host:
-        """Return the tables, the limits and every account that can be listed."""
+    def observe(self, reserved: Iterable[IdRange] = (), accounts: Iterable[pwd.struct_passwd] = ()) -> Host:
+        """Return the tables, the limits, every account that can be listed, and these: a directory may list none."""
+        uids = {account.pw_uid: account.pw_name for account in reversed(pwd.getpwall())}
+        gids = {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())}
+        for account in accounts:
+            uids[account.pw_uid] = account.pw_name
+            gids.setdefault(account.pw_gid, f"of {account.pw_name}")
+            try:
+                gids[grp.getgrnam(account.pw_name).gr_gid] = account.pw_name
+            except KeyError:
+                pass
         return Host(
             subuid=Table.parse(SUBUID, _read(SUBUID)),
             subgid=Table.parse(SUBGID, _read(SUBGID)),
             limits=Limits.parse(_read("/etc/login.defs")),
-            uids={account.pw_uid: account.pw_name for account in reversed(pwd.getpwall())},
-            gids={group.gr_gid: group.gr_name for group in reversed(grp.getgrall())},
+            uids=uids,
+            gids=gids,
             reserved=tuple(reserved),
         )
 
@@ -108,12 +122,7 @@ class Shadow:
 
         :raises BuildahError: usermod is missing, or too old to know subordinate ids.
         """
-        argv = [self._program("usermod")]
-        for option, ranges in (("--del-subuids", change.del_uids), ("--del-subgids", change.del_gids),
-                               ("--add-subuids", change.add_uids), ("--add-subgids", change.add_gids)):
-            for item in ranges:
-                argv += [option, f"{item.start}-{item.last}"]
-        return [*argv, change.name]
+        return [self._program("usermod"), *change.options(), change.name]
 
     def check_usermod(self) -> None:
         """Fail before any work when usermod cannot do it.
@@ -145,7 +154,8 @@ class Shadow:
                 return argv
             if "cannot lock" not in done.stderr:
                 raise CommandError(f"usermod could not change the ranges of {change.name}", argv, done.returncode,
-                                   done.stdout, done.stderr, cause=" ".join(done.stderr.split()))
+                                   done.stdout, done.stderr, cause=" ".join(done.stderr.split()),
+                                   remedy=_COUNT_OF_NONE if "does not exist, you cannot use" in done.stderr else "")
             if time.monotonic() > deadline:
                 stale = re.search(r"existing lock file (\S+)", done.stderr)
                 raise LockError(
@@ -215,8 +225,7 @@ class Shadow:
             if inside.poll() is not None:
                 stderr = inside.stderr.read().decode("utf-8", "replace") if inside.stderr else ""
                 raise CommandError(f"{account.pw_name} cannot make a user namespace", argv, inside.returncode, "",
-                                   stderr, cause=" ".join(stderr.split()),
-                                   remedy="apply the role rootless.buildah.userns")
+                                   stderr, **_explained("userns_blocked", stderr))
             try:
                 if os.readlink(f"/proc/{inside.pid}/ns/user") != own:
                     return
@@ -233,10 +242,9 @@ class Shadow:
         argv = [self._program(program), str(pid), *(str(number) for line in wanted for number in line)]
         done = self._run(argv, cwd="/", **identity)
         if done.returncode != 0:
+            finding = "subid_doubled" if overlapping(ranges) else "newuidmap"
             raise CommandError(f"{program} cannot map the ranges of {name}", argv, done.returncode, done.stdout,
-                               done.stderr, cause=" ".join(done.stderr.split()),
-                               remedy=f"check that {argv[0]} has its setuid bit or file capabilities, and that no two "
-                                      "ranges of the user overlap")
+                               done.stderr, **_explained(finding, done.stderr))
         seen = read_mapping(pid, shown)
         if seen != wanted:
             raise BuildahError(f"The kernel shows another mapping for {name} than {program} was asked for",
@@ -274,6 +282,15 @@ class Shadow:
             }
             raise BuildahError(f"{name} is not installed", remedy=remedy.get(name, _PACKAGES))
         return path
+
+
+def _explained(name: str, stderr: str) -> dict[str, str]:
+    """Return a finding as an error wants it, with what the program said.
+
+    :param name: the finding, unless the words point to another one.
+    """
+    found = known((finding_for(stderr) or BY_ID[name]).id)
+    return {**found, "cause": f"{found['cause']} ({' '.join(stderr.split())})"}
 
 
 def read_mapping(pid: int, name: str) -> list[tuple[int, int, int]]:

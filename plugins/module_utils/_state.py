@@ -56,6 +56,15 @@ def _token(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def _load(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
 class State:
     """The memory below ``root``.
 
@@ -143,6 +152,13 @@ class State:
                 else:
                     remove_file(path)
 
+    def last_images(self) -> set[str]:
+        """Return the ids of the images that were last built under each name."""
+        found = set()
+        for path in glob.glob(os.path.join(glob.escape(self._images), "*")):
+            found.add(str(_load(path).get("image_id")))
+        return found
+
     @staticmethod
     def _read(path: str) -> Optional[BuildRecord]:
         try:
@@ -155,12 +171,7 @@ class State:
 
     def memory(self, name: str) -> dict[str, Any]:
         """Return what was remembered under an image's name."""
-        try:
-            with open(os.path.join(self._images, _token(name)), encoding="utf-8") as file:
-                found = json.load(file)
-            return found if isinstance(found, dict) else {}
-        except (OSError, ValueError):
-            return {}
+        return _load(os.path.join(self._images, _token(name)))
 
     def remember(self, name: str, memory: dict[str, Any]) -> None:
         """Replace what is remembered under an image's name."""

@@ -4,8 +4,8 @@
 """Who gets which subordinate ids. Pure: touches neither Ansible nor processes nor files.
 
 Rules that are not our own come from subuid(5), login.defs(5), getsubids(1) and user_namespaces(7), from what shadow
-4.13 does with odd lines (measured), and from containers/storage, which sorts a user's ranges by their first id before
-it numbers the ids of a container.
+4.13, 4.17 and 4.20 do with odd lines (measured), and from containers/storage, which sorts a user's ranges by their
+first id before it numbers the ids of a container.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import bisect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 
@@ -42,6 +43,14 @@ class IdRange:
         return f"{self.start}:{self.count}"
 
 
+def overlapping(own: Sequence[IdRange]) -> tuple[IdRange, ...]:
+    """Return the ranges that overlap another one of the same user, each once."""
+    return tuple(dict.fromkeys(
+        item for place, item in enumerate(own)
+        if any(item.overlaps(other) for other in (*own[:place], *own[place + 1:]))
+    ))
+
+
 KUBELET_RANGE = IdRange(2147483648, 7208960)  # what a kubelet without a line of its own in /etc/subuid uses
 
 
@@ -61,6 +70,10 @@ class Spans:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Spans) and self._spans == other._spans
+
+    def ranges(self) -> tuple[IdRange, ...]:
+        """Return the set as the fewest ranges that make it up, lowest first."""
+        return tuple(IdRange(first, last - first + 1) for first, last in self._spans)
 
     def missing(self, wanted: IdRange) -> tuple[IdRange, ...]:
         """Return the parts of a range that are not in the set, lowest first."""
@@ -103,11 +116,13 @@ class Line:
     :param number: its place, from 1.
     :param text: the line without its line feed; a carriage return stays.
     :param kind: ``range`` in the form that every reader accepts; ``odd`` where shadow reads a range and others may not;
-        ``malformed`` where shadow reads nothing; ``comment``; ``blank``.
+        ``malformed`` where shadow reads no range; ``comment``; ``blank``.
     :param owner: the name or number before the first colon.
-    :param granted: the range that shadow reads.
+    :param granted: the range that every shadow reads.
     :param taken: every range that some reader might see; no new range may touch them.
     :param why: what is wrong with an odd or malformed line.
+    :param boundless_from: the id from which on shadow before 4.20 takes every id for the owner's.
+    :param empty_at: where a range of no ids stands.
     """
 
     number: int
@@ -117,6 +132,8 @@ class Line:
     granted: IdRange | None = None
     taken: tuple[IdRange, ...] = ()
     why: str = ""
+    boundless_from: int | None = None
+    empty_at: int | None = None
 
 
 def _c_number(text: str) -> int | None:
@@ -128,6 +145,26 @@ def _c_number(text: str) -> int | None:
     if digits[:2] in ("0x", "0X"):
         return int(digits, 16)
     return int(digits, 8 if digits.startswith("0") else 10)
+
+
+def _boundless_from(start: str, count: str) -> int | None:
+    # Before shadow 4.20, newuidmap and usermod add up in 64 bits and ask for no upper bound, so that the last id of
+    # 100:99999999999, of 0:0 and, before 4.17, of 1:-1 is beyond every id.
+    first, length = _wrapped(start), _wrapped(count)
+    if first is None or length is None or first > MAX_ID:
+        return None
+    last = (first + length - 1) % 2**64
+    return first if last > MAX_ID else None
+
+
+def _wrapped(text: str) -> int | None:
+    # strtoul() takes a minus, and the number from 2**64.
+    digits = text.lstrip()
+    negative = digits.startswith("-")
+    value = _c_number(digits[1:] if negative else digits)
+    if value is None or value >= 2**64 or (negative and not digits[1].isdigit()):
+        return None
+    return -value % 2**64 if negative else value
 
 
 def _readings(start: str, count: str) -> list[IdRange]:
@@ -160,8 +197,8 @@ def parse_line(number: int, text: str) -> Line:
         # A range that was commented out may still own files, and shadow itself reads "# name" as an owner.
         return Line(number, text, COMMENT, taken=tuple(readings))
 
-    def malformed(why: str) -> Line:
-        return Line(number, text, MALFORMED, owner=fields[0].strip(), taken=tuple(readings), why=why)
+    def malformed(why: str, **more: Any) -> Line:
+        return Line(number, text, MALFORMED, owner=fields[0].strip(), taken=tuple(readings), why=why, **more)
 
     if len(fields) < 3:
         return malformed("it has fewer than three fields")
@@ -169,20 +206,22 @@ def parse_line(number: int, text: str) -> Line:
         return malformed("entries of NIS are not supported")
     if not fields[0]:
         return malformed("it names no owner")
+    if len(fields) > 3:
+        return Line(number, text, ODD, fields[0], None, tuple(readings),
+                    "it has more than three fields, which shadow reads only before 4.18")
     first, length = _c_number(fields[1]), _c_number(fields[2])
+    boundless_from = _boundless_from(fields[1], fields[2])
     if first is None or length is None:
         if text.endswith("\r"):
             return malformed("it ends with a carriage return")
-        return malformed("first id and count must be numbers")
+        return malformed("first id and count must be numbers", boundless_from=boundless_from)
     if length == 0:
-        return malformed("its count is 0")
+        return malformed("its count is 0", boundless_from=boundless_from, empty_at=first)
     if first + length - 1 > MAX_ID:
-        return malformed("it ends beyond the highest id")
+        return malformed("it ends beyond the highest id", boundless_from=boundless_from)
     granted = IdRange(first, length)
     plain = _PLAIN_NUMBER.fullmatch(fields[1]) and _PLAIN_NUMBER.fullmatch(fields[2])
-    if len(fields) > 3:
-        why = "it has more than three fields"
-    elif not plain:
+    if not plain:
         why = "its numbers are not plain decimal ones"
     elif fields[0] != fields[0].strip():
         why = "there are spaces around its owner"
@@ -220,12 +259,22 @@ class Table:
         """Return every range that any reader might see in the table, whoever owns it."""
         return (item for line in self.lines for item in line.taken)
 
+    def end_of(self, owners: Sequence[str]) -> int:
+        """Return the id after the last one that any reader might take for one of these owners'."""
+        return max((item.last + 1 for line in self.lines if line.owner in owners for item in line.taken), default=0)
+
     def after(self, owner: str, added: Iterable[IdRange], removed: Iterable[IdRange]) -> Table:
         """Return the table as usermod leaves it: lines of the owner gone, new ones at the end, all others untouched."""
         gone = set(removed)
-        text = "".join(
-            line.text + "\n" for line in self.lines if not (line.owner == owner and line.granted in gone)
-        )
+
+        def stays(line: Line) -> bool:
+            if line.owner != owner:
+                return True
+            if line.empty_at is not None:  # goes together with a range that it stands in
+                return not any(item.start < line.empty_at <= item.last for item in gone)
+            return line.granted not in gone
+
+        text = "".join(line.text + "\n" for line in self.lines if stays(line))
         new = "".join(f"{owner}:{item}\n" for item in added)
         if text + new == self.text + "\n":
             return self  # only the last line feed is missing: nobody would write the file for that
@@ -306,6 +355,25 @@ class Host:
     gids: Mapping[int, str] = field(default_factory=dict)
     reserved: tuple[IdRange, ...] = ()
 
+    def owned(self, name: str, uid: int | None) -> tuple[tuple[IdRange, ...], tuple[IdRange, ...]]:
+        """Return the ranges of uids and of gids that every program takes for a user's, in the files' order."""
+        # In /etc/subgid libsubid takes a number for that of the group with the user's name, and newgidmap for a uid.
+        both = owners(name, uid) if uid is not None and self._group_of(name) == uid else (name,)
+        return self.subuid.granted_to(*owners(name, uid)), self.subgid.granted_to(*both)
+
+    def ends(self, name: str, uid: int | None) -> tuple[int, int]:
+        """Return the ids, one for each file, below which a new range might shift the others of a user.
+
+        containers/storage numbers the ids of a container in the order of the ranges' first ids: a range below an
+        existing one would shift the ids of every image that the user has stored.
+        """
+        group = self._group_of(name)
+        either = owners(name, uid) + (() if group is None else (str(group),))
+        return self.subuid.end_of(owners(name, uid)), self.subgid.end_of(either)
+
+    def _group_of(self, name: str) -> int | None:
+        return next((gid for gid, group in self.gids.items() if group == name), None)
+
     def obstacles(self, besides: Sequence[str] = ()) -> Iterable[tuple[IdRange, str]]:
         """Return every range that a new one must not touch, and what it is.
 
@@ -356,6 +424,15 @@ class Change:
 
     def __bool__(self) -> bool:
         return bool(self.add_uids or self.add_gids or self.del_uids or self.del_gids)
+
+    def options(self) -> list[str]:
+        """Return what usermod has to be told: usermod(8)."""
+        return [
+            word
+            for option, ranges in (("--del-subuids", self.del_uids), ("--del-subgids", self.del_gids),
+                                   ("--add-subuids", self.add_uids), ("--add-subgids", self.add_gids))
+            for item in ranges for word in (option, f"{item.start}-{item.last}")
+        ]
 
     def undo_additions(self) -> Change:
         """Return the change that takes the added ranges away again."""
@@ -415,23 +492,26 @@ def after(host: Host, change: Change) -> Host:
 
 
 def _plan_one(host: Host, wish: Wish, uid: int | None) -> Change:
-    names = owners(wish.name, uid)
     if not wish.present:
         return _plan_removal(host, wish.name, uid)
     if wish.start is not None:
-        return _plan_fixed(host, wish, wish.start, names)
-    has_uids, has_gids = host.subuid.granted_to(*names), host.subgid.granted_to(*names)
-    need_uids, need_gids = wish.count - len(Spans(has_uids)), wish.count - len(Spans(has_gids))
+        return _plan_fixed(host, wish, wish.start, uid)
+    need_uids, need_gids = (wish.count - len(Spans(has)) for has in host.owned(wish.name, uid))
     if need_uids <= 0 and need_gids <= 0:
         return Change(wish.name)
-    add_uids, add_gids = _allocate(host, wish, need_uids, need_gids, _above(has_uids), _above(has_gids))
-    return Change(wish.name, add_uids, add_gids)
+    _check_bounds(host, wish.name, uid)
+    return Change(wish.name, *_allocate(host, wish, need_uids, need_gids, *host.ends(wish.name, uid)))
 
 
-def _above(ranges: Iterable[IdRange]) -> int:
-    # A range below an existing one would shift the ids of every image that the user has stored: containers/storage
-    # numbers the ids of a container in the order of the ranges' first ids.
-    return max((item.last + 1 for item in ranges), default=0)
+def _check_bounds(host: Host, name: str, uid: int | None) -> None:
+    # usermod would change nothing, because the user seems to have every range already, or cut that line into pieces.
+    for table in (host.subuid, host.subgid):
+        for line in table.lines:
+            if line.boundless_from is not None and line.owner in owners(name, uid):
+                raise InputError(f"The ranges of {name} cannot be changed",
+                                 cause=f"by line {line.number} of {table.path} shadow before 4.20 takes every id from "
+                                       f"{line.boundless_from} on for theirs: {line.why}",
+                                 remedy=f"delete the line '{line.text}' from {table.path} by hand")
 
 
 def _allocate(host: Host, wish: Wish, need_uids: int, need_gids: int,
@@ -463,28 +543,27 @@ def _gap(wish: Wish, taken: Iterable[IdRange], need: int, low: int, limits: tupl
     return (IdRange(start, need),)
 
 
-def _plan_fixed(host: Host, wish: Wish, start: int, names: Sequence[str]) -> Change:
+def _plan_fixed(host: Host, wish: Wish, start: int, uid: int | None) -> Change:
     wanted = IdRange(start, wish.count)
-    new = []
-    for table in (host.subuid, host.subgid):
-        has = table.granted_to(*names)
-        parts = Spans(has).missing(wanted)
-        if any(part.start < _above(has) for part in parts):
+    missing = [Spans(has).missing(wanted) for has in host.owned(wish.name, uid)]
+    if any(missing):
+        _check_bounds(host, wish.name, uid)
+    for table, parts, end in zip((host.subuid, host.subgid), missing, host.ends(wish.name, uid)):
+        if any(part.start < end for part in parts):
             raise InputError(
                 f"The range {wanted} cannot be given to {wish.name}",
-                cause=f"the user has ids up to {_above(has) - 1} in {table.path}, and new ones below would shift the "
+                cause=f"the user has ids up to {end - 1} in {table.path}, and new ones below would shift the "
                       "ids of every image in the user's stores",
                 remedy="choose a higher start, or take the user's ranges away first (state: absent) and reset the "
                        "stores",
             )
         for part in parts:
-            for item, what in host.obstacles(besides=names):
+            for item, what in host.obstacles(besides=owners(wish.name, uid)):
                 if item.count and item.overlaps(part):
                     raise InputError(f"The range {wanted} cannot be given to {wish.name}",
                                      cause=f"it overlaps {item}, which is {what}",
                                      remedy="choose another start, or none to have a free range chosen")
-        new.append(parts)
-    return Change(wish.name, new[0], new[1])
+    return Change(wish.name, *missing)
 
 
 def _plan_removal(host: Host, name: str, uid: int | None) -> Change:
@@ -505,8 +584,11 @@ def _plan_removal(host: Host, name: str, uid: int | None) -> Change:
                     cause=f"there is no account {name}, and usermod changes only accounts that exist",
                     remedy=f"delete the line '{line.text}' from {table.path} by hand",
                 )
-    return Change(name, del_uids=_each_once(host.subuid.granted_to(name)),
-                  del_gids=_each_once(host.subgid.granted_to(name)))
+    change = Change(name, del_uids=_each_once(host.subuid.granted_to(name)),
+                    del_gids=_each_once(host.subgid.granted_to(name)))
+    if change:
+        _check_bounds(host, name, uid)
+    return change
 
 
 def _each_once(ranges: Iterable[IdRange]) -> tuple[IdRange, ...]:
@@ -539,12 +621,9 @@ def find_problems(host: Host) -> list[Problem]:
     """Return what is wrong in both tables, in their order."""
     found: list[Problem] = []
     for table, accounts, what in ((host.subuid, host.uids, "uid"), (host.subgid, host.gids, "gid")):
-        problems = [
-            Problem(line.kind, table.path, line.number, (line.owner,),
-                    f"Line {line.number} of {table.path} is not understood by every program: {line.why}"
-                    if line.kind == ODD else f"Line {line.number} of {table.path} is ignored by shadow: {line.why}")
-            for line in table.lines if line.kind in (ODD, MALFORMED)
-        ]
+        problems = [Problem(line.kind, table.path, line.number, (line.owner,), _what_is_wrong(table, line))
+                    for line in table.lines if line.kind in (ODD, MALFORMED)]
+        problems += _ambiguous(host, table) if table is host.subgid else []
         problems += _overlaps(table, host.uids)
         numbers = sorted(accounts)
         for line in table.lines:
@@ -556,6 +635,30 @@ def find_problems(host: Host) -> list[Problem]:
                         "covers_account", table.path, line.number, (_person(line.owner, host.uids), accounts[number]),
                         f"Line {line.number} of {table.path} covers the {what} {number} of {accounts[number]}"))
         found += sorted(problems, key=lambda problem: problem.line)
+    return found
+
+
+def _what_is_wrong(table: Table, line: Line) -> str:
+    if line.boundless_from is not None:
+        what = f"lets {line.owner} use every id from {line.boundless_from} on with shadow before 4.20"
+    else:
+        what = "is not understood by every program" if line.kind == ODD else "is ignored by shadow"
+    return f"Line {line.number} of {table.path} {what}: {line.why}"
+
+
+def _ambiguous(host: Host, subgid: Table) -> list[Problem]:
+    found = []
+    people = set(host.uids.values())
+    for line in subgid.lines:
+        if line.granted is None or not line.owner.isdecimal():
+            continue
+        user, group = host.uids.get(int(line.owner)), host.gids.get(int(line.owner))
+        concerned = tuple(dict.fromkeys(name for name in (user, group) if name in people))
+        if user != group and concerned:
+            found.append(Problem(
+                ODD, subgid.path, line.number, concerned,
+                f"Line {line.number} of {subgid.path} is not understood by every program: its owner {line.owner} is "
+                f"{user or 'no user'} for newgidmap, and for getsubids the group {group or 'of that number'}"))
     return found
 
 

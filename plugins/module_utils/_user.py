@@ -12,6 +12,9 @@ import stat
 from typing import Optional
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import known
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import PACKAGE_MANAGERS
+from ansible_collections.rootless.buildah.plugins.module_utils._remedies import install
 
 # What buildah and skopeo may take from the caller. Everything else stays out: under become the caller's HOME and
 # XDG_RUNTIME_DIR are somebody else's, and REGISTRY_AUTH_FILE or DOCKER_CONFIG would bring credentials into builds.
@@ -98,12 +101,11 @@ def refuse_root(allow_root: bool) -> None:
 
 def require(program: str) -> None:
     """Raise a clear error when a program is not installed."""
-    if shutil.which(program, path=environment()["PATH"]) is None:
+    path = environment()["PATH"]
+    if shutil.which(program, path=path) is None:
+        package_manager = next((name for name in PACKAGE_MANAGERS if shutil.which(name, path=path)), "")
         raise InputError(
-            f"{program} is not installed",
-            "it is not in PATH",
-            "Install it (role builder_tools)",
-            finding="tools_missing",
+            f"{program} is not in PATH", commands=install(package_manager, program), **known("tools_missing")
         )
 
 

@@ -17,6 +17,8 @@ from typing import Any, Iterator
 DIRECTORY = "/var/lib/rootless-buildah"
 # Directories are shared by files of several roles: whoever empties one last removes it.
 SHARED = "directories"
+# What the keys of notes about files begin with.
+FILE_KEY = "file:"
 
 
 class WayBack:

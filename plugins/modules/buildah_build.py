@@ -216,6 +216,12 @@ finding:
   returned: on failure, when one matches
   type: str
   sample: subid_missing
+commands:
+  description: What root would type on this host to cure that.
+  returned: on failure, when a program is missing and its package is known
+  type: list
+  elements: str
+  sample: [dnf install -y skopeo]
 """
 
 import time

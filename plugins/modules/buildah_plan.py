@@ -118,6 +118,14 @@ images:
       elements: str
       returned: always
       sample: []
+    buildah:
+      description:
+        - How to call buildah by hand to find the image in the store that O(images[].storage) means. Empty where no
+          image is left there, with the strategy V(isolated).
+      type: list
+      elements: str
+      returned: always
+      sample: [buildah]
 levels:
   description: Places in the list of the images that are due, level by level. Those of one level may be built at once.
   returned: always
@@ -131,11 +139,17 @@ due:
   sample: 2
 """
 
+import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rootless.buildah.plugins.module_utils._engine import Engine, Outlook, input_warnings
+from ansible_collections.rootless.buildah.plugins.module_utils._engine import (
+    Engine,
+    Outlook,
+    input_warnings,
+    storage_of,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs, validate
 from ansible_collections.rootless.buildah.plugins.module_utils._module import settings
@@ -148,8 +162,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._order import lev
 from ansible_collections.rootless.buildah.plugins.module_utils._resolve import base_names
 
 
-def look(module: AnsibleModule, images: list[BuildInputs]) -> list[tuple[int, Outlook]]:
-    """Return each image's level and outlook, in the order of the list."""
+def look(module: AnsibleModule, images: list[BuildInputs]) -> list[tuple[int, Outlook, list[str]]]:
+    """Return each image's level, its outlook and how to find it with buildah, in the order of the list."""
     names = [inputs.local_name for inputs in images]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -172,23 +186,32 @@ def look(module: AnsibleModule, images: list[BuildInputs]) -> list[tuple[int, Ou
     found: dict[str, tuple[int, Outlook]] = {}
     # A circle is an error of the list, whatever the registries would say.
     order = levels(names, needs)
-    engine = Engine(images[0], settings(module))
+    engines: dict[str, Engine] = {}
     try:
         # One round of questions for everybody; those whose base turns out to be due are asked again with that
         # knowledge.
-        first = dict(zip(names, engine.outlooks(images, check=True, pending={})))
+        of_store: dict[str, list[BuildInputs]] = {}
+        for inputs in images:
+            of_store.setdefault(json.dumps(storage_of(inputs), sort_keys=True), []).append(inputs)
+        first: dict[str, Outlook] = {}
+        for those in of_store.values():
+            engine = Engine(those[0], settings(module))
+            engines.update((inputs.local_name, engine) for inputs in those)
+            outlooks = engine.outlooks(those, check=True, pending={})
+            first.update((outlook.inputs.local_name, outlook) for outlook in outlooks)
         for number, level in enumerate(order):
             for name in level:
                 due = {base for base in needs[name] if found[base][1].plan.build}
                 pending = frozenset(spelled for spelled, maker in made_by.items() if maker in due)
-                outlook = engine.outlook(by_name[name], check=True, pending=pending) if pending else first[name]
+                outlook = engines[name].outlook(by_name[name], check=True, pending=pending) if pending else first[name]
                 found[name] = (number, outlook)
     finally:
-        engine.close()
-    return [found[name] for name in names]
+        for engine in {id(engine): engine for engine in engines.values()}.values():
+            engine.close()
+    return [(*found[name], engines[name].local_buildah) for name in names]
 
 
-def describe(index: int, level: int, outlook: Outlook) -> dict[str, Any]:
+def describe(index: int, level: int, outlook: Outlook, buildah: list[str]) -> dict[str, Any]:
     """Return one image's entry of the result."""
     return {
         "name": str(outlook.inputs.image),
@@ -201,6 +224,7 @@ def describe(index: int, level: int, outlook: Outlook) -> dict[str, Any]:
         "key": outlook.key,
         "digest": next((there.digest for there in outlook.destinations if there.digest), "") or "",
         "uncovered": list(outlook.resolution.uncovered),
+        "buildah": buildah,
     }
 
 
@@ -224,10 +248,10 @@ def main() -> None:
         found = look(module, images) if images else []
     except BuildahError as error:
         module.fail_json(msg=str(error), **error.as_result())
-    for _level, outlook in found:
+    for _level, outlook, _buildah in found:
         for text in input_warnings(outlook):
             module.warn(text)
-    entries = [describe(index, level, outlook) for index, (level, outlook) in enumerate(found)]
+    entries = [describe(index, *about) for index, about in enumerate(found)]
     due = [entry for entry in entries if entry["due"]]
     module.exit_json(
         changed=False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: managed_file
-short_description: Keep a configuration file that carries this collection's marker
+short_description: Keep configuration files that carry this collection's marker
 version_added: 0.1.0
 author: rootless.buildah contributors (@rootless-buildah)
 description:
@@ -18,9 +18,50 @@ description:
   - A building block of the collection's roles; playbooks may use it for files of their own.
 options:
   path:
-    description: The file.
+    description: The file. Either this or O(files).
     type: path
-    required: true
+  files:
+    description:
+      - Several files in one call. What an entry does not say it takes from the task's own options.
+      - When one of them belongs to somebody else, none is touched.
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description: The file.
+        type: path
+        required: true
+      content:
+        description: As O(content).
+        type: str
+      comment:
+        description: As O(comment).
+        type: str
+      mode:
+        description: As O(mode).
+        type: str
+      directory_mode:
+        description: As O(directory_mode).
+        type: str
+      secret:
+        description: As O(secret).
+        type: bool
+      state:
+        description: As O(state).
+        type: str
+        choices: [present, absent]
+  others:
+    description:
+      - What becomes of files that the role keeps for O(owner) and that O(files) does not name. V(absent) takes them
+        away as O(state=absent) would.
+    type: str
+    choices: [keep, absent]
+    default: keep
+  others_except:
+    description: Files that V(absent) of O(others) does not mean.
+    type: list
+    elements: path
+    default: []
   role:
     description: Who keeps the file; stands in the marker line.
     type: str
@@ -100,19 +141,39 @@ EXAMPLES = r"""
     path: /etc/containers/containers.conf.d/50-ours.conf
     role: ours
     state: absent
+
+- name: Keep two files and no others for this user
+  rootless.buildah.managed_file:
+    role: ours
+    owner: builder
+    as_owner: true
+    others: absent
+    files:
+      - path: /home/builder/.config/containers/storage.conf
+        content: |
+          [storage]
+          driver = "overlay"
+      - path: /home/builder/.config/containers/containers.conf.d/50-ours.conf
+        state: absent
 """
 
 RETURN = r"""
 path:
   description: The file.
   type: str
-  returned: always
+  returned: with O(path)
   sample: /etc/containers/containers.conf.d/50-ours.conf
 action:
   description: What was done, or would be done in check mode.
   type: str
-  returned: always
+  returned: with O(path)
   sample: write
+files:
+  description: With O(files), what RV(path), RV(action) and RV(backup) tell of each file that is named or taken away.
+  type: list
+  elements: dict
+  returned: with O(files)
+  sample: [{path: /etc/containers/containers.conf.d/50-ours.conf, action: write, changed: true}]
 difference:
   description: The lines in which a file of somebody else differs from the wanted one.
   type: list
@@ -126,18 +187,73 @@ backup:
   sample: /var/lib/rootless-buildah/ours.backups/etc-containers-containers.conf.d-50-ours.conf
 """
 
-from dataclasses import fields
+from dataclasses import replace
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
-from ansible_collections.rootless.buildah.plugins.module_utils._file_keeper import FileKeeper, FileOptions
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._file_keeper import (
+    FileOptions,
+    keep_files,
+    other_files,
+)
+
+#: What an entry of ``files`` may say for itself.
+OF_EACH = ("comment", "mode", "directory_mode", "secret")
+OF_ALL = ("role", "owner", "group", "as_owner", "overwrite")
+
+
+def wishes(params: dict[str, Any]) -> list[tuple[FileOptions, str | None]]:
+    """Return each file with its options and its content, None for one that shall go."""
+    common = FileOptions(path="", **{name: params[name] for name in (*OF_EACH, *OF_ALL)})
+    found = []
+    for entry in [params] if params["files"] is None else params["files"]:
+        own = {name: entry[name] for name in ("path", *OF_EACH) if entry[name] is not None}
+        state = entry["state"] or params["state"]
+        content = entry["content"] if entry["content"] is not None else params["content"]
+        if state == "present" and content is None:
+            raise InputError(f"{entry['path']} shall be present and has no content", "", "Give content")
+        found.append((replace(common, **own), content if state == "present" else None))
+    if params["others"] == "absent":
+        named = {options.path for options, _content in found} | set(params["others_except"])
+        gone = other_files(params["role"], params["owner"], named)
+        found += [(replace(common, path=path), None) for path in gone]
+    return found
+
+
+def result(params: dict[str, Any], done: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the module tells of what was done."""
+    if params["files"] is None:
+        return done[0]
+    return {
+        "changed": any(one["changed"] for one in done),
+        "files": [{name: value for name, value in one.items() if name != "diff"} for one in done],
+        "diff": [one["diff"] for one in done if one["changed"]],
+    }
 
 
 def main() -> None:
+    state = {"type": "str", "choices": ["present", "absent"]}
+    secret = {"type": "bool", "no_log": False}
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "path": {"type": "path"},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "content": {"type": "str"},
+                    "comment": {"type": "str"},
+                    "mode": {"type": "str"},
+                    "directory_mode": {"type": "str"},
+                    "secret": secret,
+                    "state": state,
+                },
+            },
+            "others": {"type": "str", "choices": ["keep", "absent"], "default": "keep"},
+            "others_except": {"type": "list", "elements": "path", "default": []},
             "role": {"type": "str", "required": True},
             "content": {"type": "str"},
             "comment": {"type": "str", "default": "#"},
@@ -147,22 +263,23 @@ def main() -> None:
             "directory_mode": {"type": "str", "default": "0755"},
             "as_owner": {"type": "bool", "default": False},
             "overwrite": {"type": "bool", "default": False},
-            "secret": {"type": "bool", "default": False, "no_log": False},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "secret": {**secret, "default": False},
+            "state": {**state, "default": "present"},
         },
-        required_if=[("state", "present", ["content"])],
+        required_one_of=[("path", "files")],
+        mutually_exclusive=[("path", "files")],
+        required_if=[("others", "absent", ["files"])],
         supports_check_mode=True,
     )
     params = module.params
-    options = FileOptions(**{item.name: params[item.name] for item in fields(FileOptions)})
-    keeper = FileKeeper(options, module.check_mode)
     try:
-        result = keeper.present(params["content"]) if params["state"] == "present" else keeper.absent()
+        done = keep_files(wishes(params), module.check_mode)
     except BuildahError as error:
         module.fail_json(msg=str(error), **error.as_result())
     except (OSError, ValueError) as error:
-        module.fail_json(msg=f"{params['path']}: {error}")
-    module.exit_json(**result)
+        named = params["path"] or "one of the files"
+        module.fail_json(msg=f"{named}: {error}")
+    module.exit_json(**result(params, done))
 
 
 if __name__ == "__main__":

@@ -81,10 +81,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rootless.buildah.plugins.module_utils._way_back import WayBack
+from ansible_collections.rootless.buildah.plugins.module_utils._way_back import FILE_KEY, WayBack
 
 PREFIX = "note:"
-FILE_PREFIX = "file:"
 
 
 def main() -> None:
@@ -102,7 +101,7 @@ def main() -> None:
     way_back = WayBack(params["role"])
     try:
         notes = noted(way_back, PREFIX)
-        files = sorted(noted(way_back, FILE_PREFIX))
+        files = sorted(noted(way_back, FILE_KEY))
         if params["state"] == "present":
             notes.setdefault(params["key"], params["value"])
             if not module.check_mode:

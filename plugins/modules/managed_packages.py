@@ -14,7 +14,8 @@ description:
   - Asks the package database first. Only when something is missing is the package manager called, once for all, and are
     its lists refreshed.
   - Remembers on the host which packages came, dependencies included, so that O(state=absent) can remove exactly those.
-  - Uses M(ansible.builtin.apt) or M(ansible.builtin.dnf). Needs the fact C(os_family).
+  - Uses M(ansible.builtin.apt), or the program C(dnf), whatever Python Ansible runs under. Needs the fact
+    C(os_family).
   - A building block of the collection's roles.
 options:
   names:

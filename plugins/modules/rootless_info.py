@@ -34,7 +34,8 @@ attributes:
     description: Target OS/families that can be operated against.
 notes:
   - Run it as the builder user, with C(become_user). Root is refused, because nothing of root's is rootless.
-  - A user namespace and, in it, an overlay in memory are tried with C(unshare). Both are gone at once.
+  - A user namespace and, in it, an overlay in memory are tried with C(unshare), and C(newuidmap) and C(newgidmap) map
+    the user's ranges in another one. All are gone at once.
   - C(XDG_RUNTIME_DIR) is looked at as this task has it. Under C(become) that may be another one than after a login.
   - Where another service than files answers for subordinate ids, overlaps with ranges of other users cannot be seen.
 seealso:
@@ -49,6 +50,10 @@ EXAMPLES = r"""
   become: true
   become_user: builder
   register: doctor
+
+- name: Show what root would have to type on this host
+  ansible.builtin.debug:
+    msg: "{{ doctor.findings | map(attribute='commands') | flatten }}"
 
 - name: Stop unless the user can build
   ansible.builtin.assert:
@@ -88,6 +93,16 @@ findings:
       type: str
       sample: >-
         Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid)
+    commands:
+      description:
+        - The same as complete command lines for a shell of root's on this host, in their order, with its users, ids,
+          paths and packages. What they set stays set after a reboot where the host has a place for that.
+        - Empty where no command can do it; the guide says why. Packages are known for C(apt-get), C(dnf) and C(zypper).
+        - Where a range of ids is taken away, the user's image store is removed first, since nobody could read it any
+          more.
+      type: list
+      elements: str
+      sample: ["usermod --add-subuids 165536-231071 --add-subgids 165536-231071 builder"]
     guide:
       description: Where the guide tells more.
       type: str
@@ -107,6 +122,15 @@ facts:
     gid:
       description: The user's primary group.
       type: int
+    home:
+      description: The user's home directory.
+      type: str
+    package_manager:
+      description: V(apt-get), V(dnf) or V(zypper), empty where none of them is there.
+      type: str
+    settings_closed:
+      description: Whether C(/proc/sys) is read-only, as in a container.
+      type: bool
     kernel:
       description: The kernel's release.
       type: str
@@ -162,6 +186,21 @@ facts:
       description: The user's subordinate gids.
       type: dict
       contains: *ids
+    subid_closed:
+      description: Which of C(/etc/subuid) and C(/etc/subgid) the user may not read.
+      type: list
+      elements: str
+    mapping_error:
+      description:
+        - What was said when C(newuidmap) and C(newgidmap) were to map the ranges; empty where it worked, V(null) where
+          something else is known to stand in the way.
+      type: str
+    no_new_privs:
+      description: Whether the process of this task cannot gain privileges.
+      type: bool
+    sys_admin:
+      description: Whether C(CAP_SYS_ADMIN) is in the bounding set; in containers it usually is not.
+      type: bool
     newuidmap:
       description: The program C(newuidmap).
       type: dict
@@ -175,6 +214,9 @@ facts:
         kind:
           description: V(setuid), V(filecaps), or V(none) where it has no right to write maps.
           type: str
+        nosuid:
+          description: Where the file system is mounted that takes it its rights, empty where none does.
+          type: str
     newgidmap:
       description: The program C(newgidmap).
       type: dict
@@ -186,10 +228,30 @@ facts:
     netavark:
       description: Where C(netavark) is, empty where buildah does not find it.
       type: str
+    netavark_elsewhere:
+      description: Where it is in the usual directories, which may not be those that are set.
+      type: str
+    helper_directory:
+      description: The first directory in which buildah looks for it.
+      type: str
+    runtime:
+      description: The OCI runtime that C(containers.conf) makes the default, empty where it names none.
+      type: str
+    runtime_path:
+      description: Where that is, empty where it is missing.
+      type: str
+    network_command:
+      description: Which of C(pasta) and C(slirp4netns) is set for users, empty where none is.
+      type: str
     store:
-      description: The user's image store.
+      description: The image store that the user's builds use.
       type: dict
       contains:
+        strategy:
+          description:
+            - How builds choose it, C(builder_store_strategy) of the role builder. With another one than V(host) there
+              are several, all below RV(facts.store.graphroot).
+          type: str
         driver:
           description: The driver that C(storage.conf) sets, empty where it sets none.
           type: str
@@ -199,15 +261,51 @@ facts:
         graphroot:
           description: Where the store is or will be.
           type: str
+        there:
+          description: Whether it is there.
+          type: bool
+        config:
+          description: The user's own C(storage.conf).
+          type: str
+        config_kind:
+          description:
+            - V(missing), V(managed) where role builder keeps it, V(sections) where it has a table C(storage),
+              or V(bare).
+          type: str
+        mount_program_file:
+          description: The C(storage.conf) that counts for C(mount_program).
+          type: str
         filesystem:
           description: The type of the file system there.
           type: str
+        mount_point:
+          description: Where that is mounted.
+          type: str
+        mount_flags:
+          description: How it is mounted.
+          type: list
+          elements: str
         free:
           description: How many bytes the user may still write there.
           type: int
         closed:
           description: What the user may not write although it must, empty where there is nothing.
           type: str
+        closed_top:
+          description: The highest directory on the way there that is another user's.
+          type: str
+        closed_owner:
+          description: Whose RV(facts.store.closed) is.
+          type: int
+        closed_at_home:
+          description: Whether that is the user's home or below it, and no symbolic link leads elsewhere on the way.
+          type: bool
+        elsewhere:
+          description: A place on a local disk that could hold the store, empty where none is known.
+          type: str
+    session_dir:
+      description: The runtime directory that builds find, empty where there is none.
+      type: str
     runtime_dir:
       description: C(XDG_RUNTIME_DIR), empty where it is not set.
       type: str
@@ -253,7 +351,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         ready=all(finding.severity != ERROR for finding, _seen in found),
-        findings=as_results(found),
+        findings=as_results(found, facts),
         facts=facts.as_result(),
     )
 

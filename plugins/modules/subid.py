@@ -236,7 +236,8 @@ problems:
   contains:
     kind:
       description: >-
-        V(malformed) is ignored by shadow, V(odd) is understood by shadow and not by every other program, V(overlap) is
+        V(malformed) is ignored by shadow, or taken for every id there is, V(odd) is not understood by every program or
+        shadow in the same way, V(overlap) is
         shared by two owners, V(duplicate) overlaps another range of the same owner, V(covers_account) holds the id of
         an account.
       type: str
@@ -278,7 +279,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     clashes,
     find_problems,
     mapping_is_stale,
-    owners,
     plan,
 )
 
@@ -305,7 +305,7 @@ class Run:
         check_wishes(self.wishes)
         self._check_accounts()
         service = self.shadow.service()
-        before = self.shadow.observe(self.reserved)
+        before = self._observe()
         if service != "files":
             self._check_served(service)
             return self._result(service, before, before)
@@ -323,9 +323,18 @@ class Run:
         self._ask_oracle(kept)
         return self._result(service, before, settled(before, kept))
 
+    def _observe(self) -> Host:
+        return self.shadow.observe(self.reserved, [account for account in self.accounts.values() if account])
+
     def _check_accounts(self) -> None:
         for wish in self.wishes:
-            if wish.present and self.accounts[wish.name] is None:
+            account = self.accounts[wish.name]
+            if account and account.pw_name != wish.name:
+                # usermod would take the other name, and newuidmap too; libsubid and buildah would find nothing there.
+                raise InputError(f"{wish.name} is another name of the account {account.pw_name}",
+                                 cause="ranges are looked up under the account's own name",
+                                 remedy=f"name the user {account.pw_name}")
+            if wish.present and account is None:
                 missing = InputError(f"There is no user {wish.name}",
                                      remedy="create the account first, with ansible.builtin.user or the role "
                                             "rootless.buildah.builder")
@@ -356,14 +365,14 @@ class Run:
         first = None
         kept: list[Change] = []
         for _attempt in range(ATTEMPTS):
-            seen = self.shadow.observe(self.reserved)
+            seen = self._observe()
             first = first or seen
             changes = [change for change in plan(seen, self.wishes, self.uids) if change]
             if not changes:
                 return first, kept
             for change in changes:
                 self.commands.append(self.shadow.write(change, self.deadline))
-            seen = self.shadow.observe(self.reserved)
+            seen = self._observe()
             for change in changes:
                 # useradd, or a usermod by hand, may have chosen the same ids between our look and our writing.
                 if clashes(seen, change, self.uids.get(change.name)):
@@ -412,10 +421,8 @@ class Run:
 
     def _user(self, wish: Wish, service: str, before: Host, now: Host) -> dict[str, Any]:
         account = self.accounts[wish.name]
-        names = owners(wish.name, self.uids.get(wish.name))
         if service == "files":
-            old = (before.subuid.granted_to(*names), before.subgid.granted_to(*names))
-            new = (now.subuid.granted_to(*names), now.subgid.granted_to(*names))
+            old, new = (host.owned(wish.name, self.uids.get(wish.name)) for host in (before, now))
         else:
             old = new = (self.shadow.ranges(wish.name), self.shadow.ranges(wish.name, groups=True))
         probed = bool(self.wants_probe and wish.present and account and not (self.check_mode and old != new))

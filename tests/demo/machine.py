@@ -14,10 +14,13 @@ import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import tempfile
 import time
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
+
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT, files
 
 # What the README asks for, and what a minimal installation from Debian's installer has.
 ASKED_FOR = ("git", "make", "python3")
@@ -238,3 +241,17 @@ class Machine:
             f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-12000:]}"
         )
         return done.stdout
+
+
+def give_checkout(machine: Machine, folder: str, owner: str) -> None:
+    """Lay the checkout's files, tracked and new ones, on the machine, as git would."""
+    target = machine.root / folder.lstrip("/")
+    target.mkdir(parents=True)
+    archive = machine.place / "checkout.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name in files():
+            tar.add(ROOT / name, name)
+    subprocess.run(["tar", "-x", "-C", str(target), "-f", str(archive)], check=True)
+    archive.unlink()
+    machine.run(["chown", "-R", f"{owner}:", folder])
+    machine.run(["git", "init", "-q", folder], user=owner)

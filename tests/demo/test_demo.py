@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import tarfile
 import time
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
-from ansible_collections.rootless.buildah.tests.demo.machine import Machine, make_base
-from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT, files
+from ansible_collections.rootless.buildah.tests.demo.machine import Machine, give_checkout, make_base
 
 HERE = Path(__file__).parent
 State = dict[str, dict[str, str]]
@@ -36,21 +33,6 @@ def bookworm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trixie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base("trixie", tmp_path_factory.mktemp("base") / "trixie.tar")
-
-
-def give_checkout(machine: Machine, folder: str, owner: str) -> None:
-    """Lay the checkout's files, tracked and new ones, on the machine, as git would."""
-    target = machine.root / folder.lstrip("/")
-    target.mkdir(parents=True)
-    archive = machine.place / "checkout.tar"
-    with tarfile.open(archive, "w") as tar:
-        for name in files():
-            tar.add(ROOT / name, name)
-    machine.run(["sh", "-c", f"tar -x -C {folder} && chown -R {owner}: {folder}"], stdin="", check=False)
-    subprocess.run(["tar", "-x", "-C", str(target), "-f", str(archive)], check=True)
-    archive.unlink()
-    machine.run(["chown", "-R", f"{owner}:", folder])
-    machine.run(["git", "init", "-q", folder], user=owner)
 
 
 def look(machine: Machine) -> State:
@@ -112,10 +94,18 @@ class TestAsRootWithSystemd:
     def test_make_shows_what_there_is(self, journey: Journey) -> None:
         assert "make demo" in journey.machine.run(["make"], cwd="/srv/project")
 
-    def test_the_demo_builds_and_pushes(self, journey: Journey) -> None:
+    def test_check_mode_predicts_the_first_run_and_leaves_the_machine_bare(self, journey: Journey) -> None:
         # The virtual environment and the package that it needs are the toolchain's, and not the demo's to take back.
         journey.machine.run(["make", ".venv-run"], cwd="/srv/project")
         journey.before = look(journey.machine)
+        output = journey.machine.run(["make", "demo", "ARGS=--check"], cwd="/srv/project")
+        assert recap(output)["failed"] == 0, output
+        built, unchanged = images(output)
+        assert built >= 3
+        assert unchanged == 0
+        assert differences(journey.before, look(journey.machine)) == []
+
+    def test_the_demo_builds_and_pushes(self, journey: Journey) -> None:
         journey.first, journey.first_seconds = timed(journey.machine, ["make", "demo"], "root", "/srv/project")
         built, unchanged = images(journey.first)
         assert built >= 3
@@ -143,6 +133,23 @@ class TestAsRootWithSystemd:
         output = journey.machine.run(["make", "demo", "ARGS=--check --diff"], cwd="/srv/project")
         assert recap(output)["changed"] == 0, output
         assert recap(output)["failed"] == 0
+
+    def test_a_host_with_an_error_of_the_doctors_builds_nothing(self, journey: Journey) -> None:
+        machine = journey.machine
+        first = int(machine.run(["sed", "-n", "s/^builder:\\([0-9]*\\):.*/\\1/p", "/etc/subuid"]))
+        # Images are built none the worse for it, so no role notices.
+        machine.run(["useradd", "--system", "--no-create-home", f"--uid={first + 7}", "covered"])
+        try:
+            output = machine.run(["make", "demo"], cwd="/srv/project", check=False)
+        finally:
+            machine.run(["userdel", "covered"])
+        assert re.search(r"localhost +NO +- ", output), output[-3000:]
+        reason = re.search(r"localhost: (subid_covers_account: .*)", output)
+        assert reason, output[-3000:]
+        assert "covered" in reason.group(1)
+        assert "usermod --del-subuids" in reason.group(1)
+        assert "Ask what is due" not in output
+        assert recap(output)["failed"] == 1
 
     def test_taking_it_back_leaves_the_packages_only(self, journey: Journey, bookworm: Path) -> None:
         journey.machine.run(["make", "undemo"], cwd="/srv/project")

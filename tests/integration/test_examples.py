@@ -157,13 +157,25 @@ def test_the_examples_of_building_do_what_they_say_once(
 
 
 @pytest.fixture
-def namespace(tmp_path: Path) -> Iterator[list[str]]:
-    """The words before a call that show it a copy of /etc and an empty place for the notes of roles."""
+def home(place: Path) -> Path:
+    """What is the home of the examples' builder user in the namespace."""
+    path = place / "examples-home"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+@pytest.fixture
+def namespace(tmp_path: Path, home: Path) -> Iterator[list[str]]:
+    """The words before a call that show it a copy of /etc with a user, an empty home, and no notes of roles."""
     subprocess.run(["cp", "-a", "/etc", str(tmp_path)], check=True)
+    for table, line in (("passwd", f"builder:x:54321:54321::{home}:/bin/sh"), ("group", "builder:x:54321:")):
+        with open(tmp_path / "etc" / table, "a") as file:
+            file.write(f"{line}\n")
     notes = Path("/var/lib/rootless-buildah")
     made = not notes.exists()
     notes.mkdir(exist_ok=True)
-    script = f'mount --bind "{tmp_path}/etc" /etc && mount -t tmpfs none {notes} && exec "$@"'
+    mounts = f'mount --bind "{tmp_path}/etc" /etc && mount -t tmpfs none {notes} && mount -t tmpfs none "{home}"'
+    script = f'{mounts} && chown 54321:54321 "{home}" && exec "$@"'
     yield ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
     if made:
         notes.rmdir()
@@ -171,10 +183,10 @@ def namespace(tmp_path: Path) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("module", AS_ROOT)
 def test_the_examples_of_building_blocks_do_and_undo(
-    namespace: list[str], tmp_path: Path, place: Path, module: str
+    namespace: list[str], tmp_path: Path, place: Path, home: Path, module: str
 ) -> None:
     before = _tree(tmp_path / "etc")
-    tasks = yaml.safe_load(examples(module))
+    tasks = yaml.safe_load(examples(module).replace("/home/builder/", f"{home}/"))
     own = place / f"examples-{module}"
     own.mkdir()
     counts = [play(own, tasks, {"gather_subset": ["min"]}, namespace, facts=True) for _run in range(2)]

@@ -30,7 +30,7 @@ from ansible_collections.rootless.buildah.tests.integration.canary import Canari
 from ansible_collections.rootless.buildah.tests.integration.harness import Builder, Registry
 
 SEED = int(os.environ.get("ROOTLESS_BUILDAH_SEED") or random.SystemRandom().randrange(1 << 32))
-KILLS = int(os.environ.get("ROOTLESS_BUILDAH_KILLS") or 50)
+KILLS = int(os.environ.get("ROOTLESS_BUILDAH_KILLS") or 20)
 # The steps, with how long after its beginning each is broken off at most. Seconds on an idle machine.
 PHASES = {"fetch": 0.1, "build": 0.8, "push": 0.07}
 
@@ -255,7 +255,8 @@ def strike(ground: Ground, number: int, choice: random.Random, length: float) ->
     return kill
 
 
-def test_killed_at_random_moments(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("times", [KILLS, pytest.param(5 * KILLS, marks=pytest.mark.long)], ids=["some", "many"])
+def test_killed_at_random_moments(ground: Ground, capsys: pytest.CaptureFixture[str], times: int) -> None:
     choice = random.Random(SEED)
     with capsys.disabled():
         print(f"\nROOTLESS_BUILDAH_SEED={SEED} ROOTLESS_BUILDAH_KILLS={KILLS}", flush=True)
@@ -268,7 +269,7 @@ def test_killed_at_random_moments(ground: Ground, capsys: pytest.CaptureFixture[
     ground.temporary = ground.temporary_files()
     assert ground.leftovers() == []
     kills = []
-    for number in range(KILLS):
+    for number in range(times):
         ground.forget_images()
         kill = strike(ground, number, choice, length)
         kills.append(kill)

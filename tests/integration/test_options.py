@@ -724,6 +724,20 @@ def test_another_store_holds_the_image_and_may_look_into_a_further_one(workshop:
     assert not workshop.build(**text, storage=store(2, "overlay", usual))["changed"]
 
 
+@proves("storage.strategy", "storage.project")
+@proves("storage.strategy=host", "storage.strategy=project", "storage.strategy=isolated")
+@pytest.mark.parametrize("strategy", ["host", "project", "isolated"])
+def test_the_strategy_says_where_the_image_stays(workshop: Workshop, strategy: str) -> None:
+    storage = {"strategy": strategy, "project": "of-options"}
+    built = workshop.build(**recipe(workshop, "RUN echo 1 >/made"), storage=storage)
+    # With the flag for the store alone buildah 1.28 takes root's place for its state.
+    root = [f"--root={workshop.builder.home}/.local/share/containers/stores/projects/of-options",
+            f"--runroot={workshop.path}/runroot"]
+    known = {name: workshop.builder.run(["buildah", *flags, "images", "--all", "--quiet", "--no-trunc"]).stdout
+             for name, flags in {"host": [], "project": root}.items()}
+    assert {name for name, ids in known.items() if built["image_id"] in ids} == {strategy} - {"isolated"}
+
+
 @proves("allow_root")
 def test_root_is_refused_unless_told_otherwise(workshop: Workshop, library: Path) -> None:
     # In a mount namespace where what root would leave behind goes with it.

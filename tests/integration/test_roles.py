@@ -22,7 +22,8 @@ import yaml
 
 from ansible_collections.rootless.buildah.tests.demo import machine as machines
 from ansible_collections.rootless.buildah.tests.demo.machine import Machine
-from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT, load
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+from ansible_collections.rootless.buildah.tests.tools.distributions import variable
 
 USER, PORT, STORAGE = "rbroles", 5571, "/var/lib/rbroles-registry"
 OURS: dict[str, Any] = {"builder_user": USER, "build_registry_port": PORT, "build_registry_storage": STORAGE}
@@ -41,11 +42,10 @@ State = dict[str, dict[str, str]]
 
 def role_packages() -> list[str]:
     """What the roles install on Debian 12, from the one place that says so."""
-    found: set[str] = set()
-    for role, files in {"builder_tools": ["Debian-12"], "build_registry": ["Debian"], "subid": ["Debian"]}.items():
-        for name in files:
-            found.update(load(f"roles/{role}/vars/{name}.yml")[f"_{role}_packages"])
-    return sorted(found | {"crun"})
+    facts = {"os_family": "Debian", "distribution": "Debian", "distribution_major_version": "12"}
+    found = {name for role in ("builder_tools", "build_registry", "subid", "crun")
+             for name in variable(role, "packages", facts)}
+    return sorted(found)
 
 
 # The host roles on machines that are made for them: a quarter of an hour.
@@ -224,6 +224,37 @@ class TestBareHost:
         # Under chroot isolation the step would see the host's own name.
         assert machines.NAME not in output.split("1234:4321")[1].splitlines()[1]
 
+    def test_a_login_through_su_from_a_session_of_root_shares_the_users_state(self, bare: Host) -> None:
+        uid = bare.run(["id", "-u", USER]).strip()
+        for session in (["su", "-", USER, "-c", "buildah info"], ["env", "-u", "XDG_RUNTIME_DIR", "runuser", "-u", USER,
+                        "--", "buildah", "info"]):
+            told = json.loads(bare.run(["setsid", *session]))
+            assert told["store"]["RunRoot"] == f"/run/user/{uid}/containers"
+
+    def test_a_timer_prunes_what_has_no_name_and_goes_again(self, bare: Host) -> None:
+        unit = f"rootless-buildah-prune-{USER}"
+        variables = {"builder_prune": True, "builder_prune_age": "1s"}
+        assert bare.role("builder", variables, "--check").changed > 0
+        assert bare.role("builder", variables).changed > 0
+        assert bare.role("builder", variables).changed == 0
+        assert bare.run(["systemctl", "is-active", f"{unit}.timer"]).strip() == "active"
+        script = """
+            cd; mkdir context; cd context; for step in kept dropped; do
+                printf "FROM scratch\\nCOPY f /\\nLABEL step=$step\\n" > f; buildah build -q --layers -t named -f f .
+            done; rm -r ~/context; sleep 2
+        """
+        bare.sh(script, user=USER)
+        count = "buildah images --all --quiet | wc -l"
+        before = int(bare.sh(count, user=USER))
+        bare.run(["systemctl", "start", f"{unit}.service"])
+        after = bare.sh(count, user=USER)
+        assert 0 < int(after) < before
+        assert "localhost/named" in bare.sh("buildah images", user=USER)
+        bare.sh("buildah rmi --all", user=USER)
+        assert bare.role("builder").changed > 0
+        assert bare.role("builder").changed == 0
+        assert "could not be found" in bare.run(["systemctl", "status", f"{unit}.timer"], check=False)
+
     def test_the_packages_own_registry_never_ran(self, bare: Host) -> None:
         assert bare.run(["systemctl", "is-enabled", "docker-registry"], check=False).strip() == "masked"
         assert "Started" not in bare.run(["journalctl", "--quiet", "--unit=docker-registry.service"], check=False)
@@ -259,7 +290,7 @@ ROLES: dict[str, tuple[str, dict[str, Any]]] = {
         {"registry": "plain.example:5000", "insecure": True},
         {"registry": "login.example", "username": "ci", "password": "canary-password"},
         {"registry": "own.example", "ca_cert": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"},
-    ]}),
+    ], "builder_store_strategy": "project", "builder_store_directory": "/srv/rbroles-stores"}),
     "build_registry": ("true", {"build_registry_tls": True}),
 }  # fmt: skip
 
@@ -426,6 +457,34 @@ class TestBuilderTools:
         finally:
             host.sh("rm /usr/local/bin/buildah")
 
+    def test_helpers_where_no_right_counts_are_told_and_left_alone(self, host: Host) -> None:
+        host.sh("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap; "
+                "mount --bind /usr/bin /usr/bin; mount -o remount,bind,nosuid /usr/bin")
+        try:
+            failed = host.role("builder_tools")
+            assert "a file system that is not mounted nosuid" in failed.words
+            assert failed.count("changed") == 0
+            assert host.run(["getcap", "/usr/bin/newuidmap", "/usr/bin/newgidmap"]) == ""
+        finally:
+            host.sh("umount --lazy /usr/bin; chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap")
+
+    def test_a_program_for_networks_that_is_missing_is_named(self, host: Host) -> None:
+        host.sh("mv /usr/bin/slirp4netns /usr/bin/slirp4netns.away")
+        try:
+            failed = host.role("builder_tools")
+            assert "makes the network of RUN steps with slirp4netns, which is missing" in failed.words
+        finally:
+            host.sh("mv /usr/bin/slirp4netns.away /usr/bin/slirp4netns")
+
+    def test_fuse_overlayfs_that_is_too_old_is_named(self, host: Host) -> None:
+        host.write("/usr/local/bin/fuse-overlayfs", "#!/bin/sh\necho fuse-overlayfs: version 0.7.5\n", 0o755)
+        try:
+            failed = host.role("builder_tools", {"builder_tools_fuse_overlayfs": "always"})
+            assert "fuse-overlayfs is 0.7.5, older than 0.7.6" in failed.words
+        finally:
+            host.sh("rm /usr/local/bin/fuse-overlayfs")
+            host.away("builder_tools", {"builder_tools_purge": True})
+
 
 class TestIsolation:
     """Whether an OCI runtime can be used is tried, not looked up."""
@@ -525,6 +584,66 @@ class TestBuilder:
         finally:
             host.away("builder")
             host.sh(f"userdel --remove {USER} 2>/dev/null; rm -rf /var/tmp/containers-user-*")
+
+    def test_two_users_on_a_host_are_two_uses_of_the_role(self, host: Host) -> None:
+        second = {"builder_user": f"{USER}-two"}
+        try:
+            assert host.role("builder").changed > 0
+            assert host.role("builder", second).changed > 0
+            assert host.role("builder").changed == 0
+            assert host.role("builder", second).changed == 0
+            assert host.away("builder").changed > 0
+            assert host.role("builder", second).changed == 0
+        finally:
+            host.away("builder")
+            host.away("builder", second)
+        assert host.run(["sh", "-c", "ls /var/lib/rootless-buildah"], check=False).startswith("ls: ")
+
+    def test_what_others_have_beside_images_is_left_alone(self, host: Host) -> None:
+        shared, names = "/srv/shared", [USER, f"{USER}-two"]
+        stores = {"builder_store_strategy": "project", "builder_store_directory": shared}
+        uses = [{**stores, "builder_user": name, "builder_graphroot": f"/srv/made/images-{name}"} for name in names]
+        host.sh(f"mkdir -m 2775 {shared}; echo word > {shared}/theirs")
+        before = host.run(["stat", "-c", "%U %a", shared])
+        try:
+            for use in uses:
+                assert host.role("builder", use).changed > 0
+            for use in uses:
+                assert host.role("builder", use).changed == 0
+            assert host.run(["stat", "-c", "%U %a", shared]) == before
+            for name in names:
+                places = [f"{shared}/{name}", f"/srv/made/images-{name}"]
+                assert host.run(["stat", "-c", "%U %a", *places]).splitlines() == [f"{name} 700"] * 2
+            # Not even an empty one: who made it may have use for it.
+            host.sh("mkdir /srv/empty")
+            failed = host.role("builder", {**uses[0], "builder_graphroot": "/srv/empty"})
+            assert failed.status != 0
+            assert "/srv/empty cannot hold images" in failed.words
+            assert f"chown {USER}: /srv/empty" in failed.words
+            host.sh(f"chown {USER}: /srv/empty")
+            assert host.role("builder", {**uses[0], "builder_graphroot": "/srv/empty"}).changed > 0
+            assert host.away("builder").changed > 0
+            assert host.run(["ls", shared]).split() == [names[1], "theirs"]
+            assert host.run(["ls", "/srv/made"]).split() == [f"images-{names[1]}"]
+            assert host.run(["ls", "/srv/empty"]) != ""
+            assert host.role("builder", uses[1]).changed == 0
+            assert host.away("builder", uses[1]).changed > 0
+            assert host.run(["ls", shared]).split() == ["theirs"]
+            assert host.run(["ls", "-d", "/srv/made"], check=False).startswith("ls: ")
+        finally:
+            for use in uses:
+                host.away("builder", use)
+            host.sh(f"rm -rf {shared} /srv/empty")
+        assert host.run(["sh", "-c", "ls /var/lib/rootless-buildah"], check=False).startswith("ls: ")
+
+    def test_a_private_root_mount_does_not_matter(self, host: Host) -> None:
+        # As on a host without systemd; buildah makes a mount namespace of its own for every call.
+        assert host.run(["findmnt", "-n", "-o", "PROPAGATION", "/"]).strip() == "private"
+        try:
+            # The verification builds.
+            assert host.role("builder").changed > 0
+        finally:
+            host.away("builder")
 
     def test_what_is_no_longer_wanted_goes(self, host: Host) -> None:
         both = [{"registry": name, "ca_cert": "-----BEGIN CERTIFICATE-----\n", "username": "u", "password": "p"}
@@ -661,3 +780,60 @@ class TestSite:
         assert host.site(groups=["cluster_nodes"]).status == 0
         assert host.site("teardown", groups=["cluster_nodes"]).status == 0
         assert host.site(groups=["image_store_server"]).changed == 0
+
+
+# No Debian has grubby. This one does what is asked of it, and nothing else.
+GRUBBY = """\
+#!/bin/sh
+case "$*" in
+--info=ALL) printf 'index=0\\nargs="ro quiet%s"\\n' "$(cat /srv/arguments 2> /dev/null)" ;;
+"--update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1") printf ' %s' "${2#--args=}" > /srv/arguments ;;
+"--update-kernel=ALL --remove-args=systemd.unified_cgroup_hierarchy=1") rm /srv/arguments ;;
+*) exit 64 ;;
+esac
+"""
+
+
+class TestCgroup:
+    WISH: dict[str, Any] = {"crun_cgroup_v2": True, "crun_default": "always"}
+
+    @pytest.fixture
+    def old(self, host: Host) -> Iterator[Host]:
+        """The machine without the cgroup v2 hierarchy that it was booted with."""
+        host.sh("umount /sys/fs/cgroup")
+        try:
+            yield host
+        finally:
+            host.sh("mount -t cgroup2 cgroup2 /sys/fs/cgroup; rm -f /usr/local/sbin/grubby /srv/arguments")
+            host.away("crun")
+
+    def test_a_host_that_has_it_is_left_alone(self, host: Host) -> None:
+        host.write("/usr/local/sbin/grubby", GRUBBY, 0o755)
+        try:
+            done = host.role("crun", self.WISH)
+            assert done.status == 0, done.output
+            assert "Reboot this host" not in done.words
+            assert host.run(["ls", "/srv/arguments"], check=False).startswith("ls: ")
+        finally:
+            host.sh("rm /usr/local/sbin/grubby")
+            host.away("crun")
+
+    def test_without_grubby_the_role_says_what_to_do(self, old: Host) -> None:
+        failed = old.role("crun", self.WISH)
+        assert failed.status != 0
+        assert "a host boots with cgroup v2 by systemd.unified_cgroup_hierarchy=1" in failed.words
+
+    def test_the_kernels_get_the_argument_once_and_give_it_back(self, old: Host) -> None:
+        old.write("/usr/local/sbin/grubby", GRUBBY, 0o755)
+        assert old.role("crun", self.WISH, "--check").changed > 0
+        assert old.run(["ls", "/srv/arguments"], check=False).startswith("ls: ")
+        done = old.role("crun", self.WISH)
+        assert done.changed > 0
+        assert "Reboot this host" in done.words
+        assert "systemd.unified_cgroup_hierarchy=1" in old.run(["grubby", "--info=ALL"])
+        again = old.role("crun", self.WISH)
+        assert again.changed == 0
+        assert "Reboot this host" in again.words
+        assert old.away("crun").changed > 0
+        assert old.run(["ls", "/srv/arguments"], check=False).startswith("ls: ")
+        assert old.away("crun").changed == 0

@@ -144,12 +144,19 @@ class Stage:
         env: Optional[Mapping[str, str]] = None,
         minutes: float = 15,
         as_root: bool = False,
+        spread: str = "",
     ) -> None:
-        """Run pytest and count from its junit file. That none was collected is a failure."""
+        """Run pytest and count from its junit file. That none was collected is a failure.
+
+        :param spread: what stays together when tests run side by side, as a value of xdist's --dist. They wait more
+            than they compute: for disks, registries, and processes of their own.
+        """
         junit = Path(tempfile.mkdtemp(dir=self.scratch)) / "junit.xml"
         # Root would leave a cache behind that its owner cannot remove.
         cache = ["-p", "no:cacheprovider"] if as_root else ["-o", "cache_dir=.cache/pytest"]
         argv = [python, "-m", "pytest", "-q", *cache, f"--junitxml={junit}", *arguments]
+        if spread:
+            argv += ["-n", str(min(4, os.cpu_count() or 1)), "--dist", spread]
         outcome = self.run(argv, env=env, minutes=minutes, as_root=as_root)
         ran = self.junit(junit)
         if ran == 0:
@@ -414,21 +421,74 @@ def floor(stage: Stage) -> None:
 
 def integration(stage: Stage) -> None:
     if prepare(stage):
-        # The mutations move bases and settings of their builder; what comes after them must not see that.
-        mutations = "tests/integration/test_mutations.py"
-        arguments = ["tests/integration", f"--ignore={mutations}", "-m", "not long", "--durations=15", "-v"]
-        stage.pytest("integration", arguments, as_root=True, minutes=40)
-        stage.pytest("mutations", [mutations, "-m", "not long", "-v"], as_root=True, minutes=30)
+        # usermod refuses ranges that a process on the machine uses, whosever it is. The mutations move bases and
+        # settings of their builder; what comes after them must not see that.
+        alone = ["tests/integration/test_subid.py", "tests/integration/test_mutations.py"]
+        arguments = ["-m", "not long", "--durations=15", "-v"]
+        others = ["tests/integration", *(f"--ignore={path}" for path in alone)]
+        stage.pytest("integration", [*others, *arguments], as_root=True, minutes=60, spread="loadfile")
+        stage.pytest("alone", [*alone, *arguments], as_root=True, minutes=40)
 
 
 def long(stage: Stage) -> None:
     if prepare(stage):
-        stage.pytest("long", ["tests/integration", "-m", "long", "--durations=15", "-v"], as_root=True, minutes=80)
+        arguments = ["tests/integration", "tests/machines", "-m", "long", "--durations=15", "-v"]
+        stage.pytest("long", arguments, as_root=True, minutes=80)
 
 
 def demo(stage: Stage) -> None:
     if prepare(stage):
-        stage.pytest("demo", ["tests/demo", "-v"], as_root=True, minutes=30)
+        stage.pytest("demo", ["tests/demo", "-v"], as_root=True, minutes=30, spread="loadscope")
+
+
+def machine(stage: Stage) -> None:
+    """The scenario of builder hosts on one of its machines, and what becomes of machines."""
+    lives(stage)
+    scenario(stage, "node", "node-13", minutes=40)
+
+
+def scenarios(stage: Stage) -> None:
+    """All scenarios and what becomes of machines; or those that SCENARIO names.
+
+    On all of their machines, or on those that MACHINES names.
+    """
+    chosen = os.environ.get("SCENARIO")
+    if not chosen:
+        lives(stage)
+    present = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+    for name in chosen.split(",") if chosen else present:
+        scenario(stage, name, os.environ.get("MACHINES") or "all", minutes=90)
+
+
+def lives(stage: Stage) -> None:
+    if prepare(stage):
+        stage.pytest("life", ["tests/machines", "-m", "not long", "-v"], as_root=True)
+
+
+def scenario(stage: Stage, name: str, machines: str, minutes: float) -> None:
+    """Run a Molecule scenario; count its actions, and the tests that its verifier reports in its output.
+
+    :param machines: those of the scenario's hosts that take part, with commas between them.
+    """
+    if not prepare(stage):
+        return
+    # The machines end with this process, whatever happens to it.
+    env = {"MACHINES": machines, "MACHINES_OWNER": str(os.getpid()), "NO_COLOR": "1", "COLUMNS": "160"}
+    env["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
+    outcome = stage.run(["molecule", "test", "--scenario-name", name], env=env, minutes=minutes, as_root=True)
+    details = outcome.text.rpartition("DETAILS")[2]
+    actions = re.findall(rf"^{name} [➜>] ([\w-]+): Executed: (\w+)", details, re.MULTILINE)
+    for action, result in actions:
+        if result in ("Successful", "Failed"):
+            stage.check(f"{name}: {action}", result == "Successful")
+    for line in re.findall(r"=+ (.*\d+ (?:passed|failed|error).*) in [\d.]+s", outcome.text):
+        counts = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (\w+)", line)}
+        failed = counts.get("failed", 0) + counts.get("error", 0)
+        stage.count(passed=counts.get("passed", 0), failed=failed, skipped=counts.get("skipped", 0))
+        if failed:
+            stage.note(f"{name}: {failed} of its tests failed")
+    if outcome.status != 0 or not actions:
+        stage.check(name, False, f"exit status {outcome.status}, {len(actions)} actions")
 
 
 def bench(stage: Stage) -> None:
@@ -446,8 +506,13 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "floor": floor,
     "integration": integration,
     "demo": demo,
+    "machine": machine,
 }
-EXTRA: dict[str, Callable[[Stage], None]] = {"bench": bench, "long": long}
+EXTRA: dict[str, Callable[[Stage], None]] = {
+    "bench": bench,
+    "long": long,
+    "scenarios": scenarios,
+}
 
 
 def system_state() -> dict[str, list[str]]:
@@ -479,8 +544,10 @@ def table(stages: Sequence[Stage]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stages", nargs="*", choices=[*STAGES, *EXTRA, []], help="all but bench when none is named")
+    parser.add_argument("stages", nargs="*", choices=[*STAGES, *EXTRA, "all", []], help="those of make test by default")
     names = parser.parse_args().stages or list(STAGES)
+    if names == ["all"]:
+        names = [*(name for name in STAGES if name != "machine"), "long", "scenarios"]
 
     # As the Makefile says it too, for whoever calls this file directly.
     os.environ["PATH"] = f"{Path(sys.prefix, 'bin')}:{os.environ['PATH']}"

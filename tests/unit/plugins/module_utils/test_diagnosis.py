@@ -15,13 +15,16 @@ from ansible_collections.rootless.buildah.plugins.module_utils._findings import 
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import Facts, IdHelper, Store, Subids
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import IdRange
 
+# Shared with test_remedies.
 FULL = Subids((IdRange(100000, 65536),))
 GIB = 2**30
-TOOLS = {"buildah": "1.39.3", "skopeo": "1.18.0", "crun": "1.21", "pasta": "", "fuse-overlayfs": "1.14"}
+TOOLS = {"buildah": "1.39.3", "skopeo": "1.18.0", "crun": "1.21", "pasta": "", "fuse-overlayfs": "1.14", "setcap": ""}
 HEALTHY = Facts(
     user="builder",
     uid=1001,
     gid=1001,
+    home="/home/builder",
+    package_manager="apt-get",
     kernel="6.12.0",
     cgroup="v2",
     max_user_namespaces=15000,
@@ -32,11 +35,25 @@ HEALTHY = Facts(
     native_overlay=True,
     subuid=FULL,
     subgid=FULL,
+    mapping_error="",
     newuidmap=IdHelper("/usr/bin/newuidmap", "4755", "setuid"),
     newgidmap=IdHelper("/usr/bin/newgidmap", "0755", "filecaps"),
     tools=TOOLS,
     netavark="/usr/lib/podman/netavark",
-    store=Store("overlay", "", "/home/builder/.local/share/containers/storage", "ext4", 50 * GIB),
+    helper_directory="/usr/local/libexec/podman",
+    store=Store(
+        driver="overlay",
+        graphroot="/home/builder/.local/share/containers/storage",
+        config="/home/builder/.config/containers/storage.conf",
+        config_kind="sections",
+        mount_program_file="/home/builder/.config/containers/storage.conf",
+        filesystem="ext4",
+        mount_point="/home",
+        mount_flags=("rw", "relatime"),
+        free=50 * GIB,
+        elsewhere="/var/lib/builder-containers",
+    ),
+    session_dir="/run/user/1001",
     runtime_dir="/run/user/1001",
     runtime_dir_owner=1001,
     linger=True,
@@ -71,13 +88,20 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("subid_covers_account", {"subuid": replace(FULL, covered=("100001 (bob)",))}, "/etc/subuid: 100001 (bob)"),
     ("newuidmap", {"newuidmap": IdHelper()}, "newuidmap is not installed"),
     ("newuidmap", {"newgidmap": IdHelper("/usr/bin/newgidmap", "0755", "none")}, "/usr/bin/newgidmap has mode 0755"),
+    ("single_mapping", {"mapping_error": "newuidmap: write failed", "no_new_privs": True}, "no_new_privs is set"),
+    ("single_mapping", {"mapping_error": "denied", "sys_admin": False}, "CAP_SYS_ADMIN is not to be had"),
+    ("subid_unreadable", {"subid_closed": ("/etc/subuid",), "subuid": Subids()}, "builder may not read /etc/subuid"),
     ("tools_missing", without("skopeo"), "skopeo"),
     ("netavark_missing", {"netavark": ""}, "helper directories"),
-    ("network_helper", without("pasta"), "neither slirp4netns nor pasta"),
+    ("network_helper", without("pasta"), "pasta, which this buildah uses, is not in PATH"),
+    ("network_helper", without("pasta", slirp4netns=""), "pasta, which"),
+    ("network_helper", without(buildah="1.28.2"), "slirp4netns, which"),
+    ("network_helper", {"network_command": "slirp4netns"}, "slirp4netns, which"),
     ("network_helper", {"tun_device": "closed"}, "/dev/net/tun is closed"),
     ("cgroup_hybrid", {"cgroup": "hybrid"}, "hybrid"),
     ("cgroup_hybrid", {"cgroup": "v1"}, "v1"),
     ("runtime_missing", without("crun"), "neither crun nor runc"),
+    ("runtime_missing", {"runtime": "runc"}, "containers.conf makes runc the default runtime"),
     ("crun_missing", without("crun", runc="1.1.5"), "runc 1.1.5 is all there is"),
     ("crun_missing", without("crun", runc="0.1.1"), "too old"),
     ("fuse_missing", {"native_overlay": False, "fuse_device": "missing"}, "/dev/fuse is missing"),
@@ -88,6 +112,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("graphroot_filesystem", {"store": replace(STORE, filesystem="nfs4")}, "on nfs4"),
     ("graphroot_filesystem", {"store": replace(STORE, filesystem="overlay")}, "on overlay"),
     ("store_not_writable", {"store": replace(STORE, closed="/s/overlay-images/images.lock")}, "images.lock"),
+    ("store_noexec", {"store": replace(STORE, driver="vfs", mount_flags=("rw", "noexec"))}, "is mounted noexec"),
+    ("store_nosuid", {"store": replace(STORE, driver="vfs", mount_flags=("rw", "nosuid"))}, "/home, which holds"),
     ("disk_full", {"store": replace(STORE, free=255 * 2**20)}, "255 MiB are free"),
     ("disk_low", {"store": replace(STORE, free=256 * 2**20)}, "256 MiB are free"),
     ("disk_low", {"store": replace(STORE, free=2 * GIB - 1)}, "2047 MiB are free"),
@@ -106,10 +132,16 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "settings that block others, while this user gets a namespace": {"apparmor_restrict_unprivileged_userns": 1},
     "no way to try": {"userns_error": None, "native_overlay": None},
     "ids in two ranges": {"subuid": Subids((IdRange(100000, 65535), IdRange(300000, 1)))},
-    "slirp4netns instead of pasta": without("pasta", slirp4netns=""),
+    "slirp4netns instead of pasta, before buildah 1.35": without("pasta", slirp4netns="", buildah="1.34.9"),
+    "pasta because it is asked for": {"network_command": "pasta", **without(buildah="1.34.9")},
+    "a default runtime that is there": {"runtime": "/opt/crun", "runtime_path": "/opt/crun"},
+    "a table that cannot be read where nobody reads it": {"subid_closed": ("/etc/subuid",), "subid_service": "sss"},
+    "a mapping that could not be tried": {"mapping_error": None, "no_new_privs": True, "sys_admin": False},
     "runc beside crun": {"tools": {**TOOLS, "runc": "0.1.1"}},
     "chroot isolation needs no network of its own": {
         "isolation": "chroot", "tun_device": "missing", **without("pasta")},
+    "an overlay is a mount of its own": {"store": replace(STORE, mount_flags=("rw", "nosuid", "nodev", "noexec"))},
+    "vfs without devices": {"store": replace(STORE, driver="vfs", mount_flags=("rw", "nodev"))},
     "an old kernel with fuse-overlayfs": {
         "native_overlay": False, "store": replace(STORE, mount_program="/usr/bin/fuse-overlayfs")},
     "the oldest fuse-overlayfs that serves": {"native_overlay": False, **without(**{"fuse-overlayfs": "0.7.6"})},
@@ -155,8 +187,10 @@ def test_what_the_doctor_does_not_look_for_is_told_by_tools() -> None:
 
 
 def test_errors_come_first_and_say_everything() -> None:
-    results = as_results(diagnose(replace(HEALTHY, linger=False, subuid=Subids())))
+    facts = replace(HEALTHY, linger=False, subuid=Subids())
+    results = as_results(diagnose(facts), facts)
     assert [(result["id"], result["severity"]) for result in results] == [
         ("subid_missing", "error"), ("no_linger", "warning")]
+    assert results[1]["commands"] == ["loginctl enable-linger builder"]
     assert all(result["evidence"] and result["cause"] and result["remedy"] for result in results)
     assert results[0]["guide"].endswith("docs/findings.md#subid_missing")

@@ -18,6 +18,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._file_keeper impo
     FileKeeper,
     FileOptions,
     ForeignFileError,
+    keep_files,
+    other_files,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._way_back import WayBack
 
@@ -81,8 +83,8 @@ def test_somebody_elses_file_is_refused_and_shown(tmp_path: Path) -> None:
     path.write_text("theirs = 1\n")
     with pytest.raises(ForeignFileError) as caught:
         keeper(path).present("ours = 1")
-    assert caught.value.diff["before"] == "theirs = 1\n"
-    assert "ours = 1" in caught.value.diff["after"]
+    assert caught.value.diffs[0]["before"] == "theirs = 1\n"
+    assert "ours = 1" in caught.value.diffs[0]["after"]
     assert "test_overwrite" in str(caught.value)
     assert path.read_text() == "theirs = 1\n"
 
@@ -170,3 +172,39 @@ def test_the_mode_is_put_right(tmp_path: Path) -> None:
     assert done["changed"] is True
     assert "0666" in done["diff"]["before"]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def wish(path: Path, content: str | None, **options: Any) -> tuple[FileOptions, str | None]:
+    return FileOptions(str(path), "test", **{"owner": getpass.getuser(), **options}), content
+
+
+def test_many_files_are_kept_in_one_call(tmp_path: Path) -> None:
+    first, second, third = (tmp_path / "new" / name for name in ("first", "second", "third"))
+    wishes = [wish(first, "a"), wish(second, "b", mode="0600"), wish(third, None)]
+    assert [one["action"] for one in keep_files(wishes, check_mode=True)] == ["write", "write", "keep"]
+    assert not first.exists()
+    assert [one["changed"] for one in keep_files(wishes)] == [True, True, False]
+    assert second.stat().st_mode & 0o777 == 0o600
+    assert not any(one["changed"] for one in keep_files(wishes))
+    keep_files([wish(first, None), wish(second, None)])
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_file_of_somebody_else_keeps_all_from_being_written(tmp_path: Path) -> None:
+    ours, theirs, more = tmp_path / "ours", tmp_path / "theirs", tmp_path / "more"
+    theirs.write_text("theirs\n")
+    more.write_text("more\n")
+    with pytest.raises(ForeignFileError) as caught:
+        keep_files([wish(ours, "a"), wish(theirs, "b"), wish(more, "c")])
+    assert not ours.exists()
+    for path in (theirs, more):
+        assert f"{path} was written by somebody else and is left alone." in str(caught.value)
+    assert {"-theirs", "-more"} <= set(caught.value.as_result()["difference"])
+
+
+def test_other_files_are_those_of_the_same_role_and_owner(tmp_path: Path) -> None:
+    listed, other, root = tmp_path / "listed", tmp_path / "other", tmp_path / "of-somebody"
+    keep_files([wish(listed, "a"), wish(other, "b")])
+    FileKeeper(FileOptions(str(root), "test", owner="somebody")).remember(["digest"])
+    assert other_files("test", getpass.getuser(), [str(listed)]) == [str(other)]
+    assert other_files("another", getpass.getuser(), []) == []

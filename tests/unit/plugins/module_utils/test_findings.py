@@ -19,25 +19,34 @@ INNOCENT = sorted(
     for path in FIXTURES.glob(pattern)
 )
 
-# Printed by buildah 1.28.2 with crun 1.8.1 on Linux 6.18, once with each cause brought about; paths, ids are shortened.
-# A file's directory is the finding and its name the way: a user namespace whose user.max_user_namespaces is 0, seccomp
-# filters that answer as a kernel or a security module does, empty or short files in /etc, programs taken away.
-RECORDED = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("buildah-*/findings/*/*.txt"))
+# Those of a buildah were printed by it, with crun 1.8.1 on Linux 6.18, once with each cause brought about; paths and
+# ids are shortened. A file's directory is the finding and its name the way: a user namespace whose
+# user.max_user_namespaces is 0, seccomp filters that answer as a kernel or a security module does, empty or short files
+# in /etc, programs taken away. Those of "reported" are the words of reports.
+RECORDED = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("*/findings/*/*.txt"))
+
+# What users reported, word for word, and what it is.
+REPORTED = {
+    "User namespaces are not enabled in /proc/sys/user/max_user_namespaces": "userns_off",
+    "Error during unshare(CLONE_NEWUSER): Invalid argument": "userns_off",
+    "/merged: invalid argument": "native_overlay",
+    "remount /, flags: 0x44000: permission denied": "mount_denied",
+    "/gid_map: operation not permitted": "newuidmap",
+    'could not find "netavark"': "netavark_missing",
+    'default OCI runtime "runc" not found': "runtime_missing",
+    "cannot mount using driver overlay in rootless mode": "not_unshared",
+    "cgroups in hybrid mode not supported": "cgroup_hybrid",
+}
 
 # Not to be had here: read in the sources of the tools.
 READ = {
-    # containers/storage, pkg/unshare/unshare.c
-    "User namespaces are not enabled in /proc/sys/user/max_user_namespaces.": "userns_off",
     # podman
     'command required for rootless mode with multiple IDs: exec: "newuidmap": executable file not found': "newuidmap",
-    'Error: default OCI runtime "crun" not found: invalid argument': "runtime_missing",
     "cannot find UID/GID for user ci: open /etc/subuid: no such file or directory": "subid_missing",
     "could not find slirp4netns, the network namespace can't be configured": "network_helper",
     # containers/common, libnetwork/pasta
     "could not find pasta, the network namespace can't be configured": "network_helper",
     "pasta failed with exit code 1:\nFailed to open() /dev/net/tun: No such file or directory": "network_helper",
-    # fuse-overlayfs before 0.7.6 on a later kernel
-    "Error: lstat /s/overlay/a575/merged: invalid argument": "native_overlay",
 }
 
 
@@ -61,6 +70,11 @@ def test_it_is_found_in_the_midst_of_other_output(recording: Path) -> None:
 @pytest.mark.parametrize("output, name", READ.items())
 def test_what_the_tools_would_print_tells_the_cause(output: str, name: str) -> None:
     assert told(output) == name
+
+
+@pytest.mark.parametrize("words", REPORTED)
+def test_what_was_reported_is_known_word_for_word(words: str) -> None:
+    assert REPORTED[words] in {path.parent.name for path in RECORDED if words in (FIXTURES / path).read_text()}
 
 
 def test_every_finding_that_tools_tell_was_recorded() -> None:

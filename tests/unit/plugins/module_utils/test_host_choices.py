@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import (
+    UNIFIED,
+    cgroup_plan,
     choose_isolation,
     choose_runtime,
+    engine_conf,
     explain,
     fuse_plan,
     helper_kind,
     mapped_ids,
+    network_helper,
+    overlays,
 )
 
 # Printed by buildah 1.28.2 with crun 1.8.1 on a machine with a hybrid cgroup hierarchy.
@@ -125,6 +130,53 @@ class TestHelpers:
     def test_setuid_bit_or_capability(self, mode: str, uid: int, capabilities: str, kind: str) -> None:
         assert helper_kind(mode, uid, capabilities, "cap_setuid") == kind
 
+    def test_nothing_counts_on_a_file_system_without_suid(self) -> None:
+        capabilities = "/usr/bin/newuidmap cap_setuid=ep"
+        assert helper_kind("4755", 0, capabilities, "cap_setuid", nosuid=True) == "nosuid"
+        assert helper_kind("4755", 0, capabilities, "cap_setuid", nosuid=False) == "filecaps"
+
+
+class TestCgroup:
+    # As grubby of RHEL 8 prints it, cut to what is read.
+    KERNEL = 'index=0\nkernel="/boot/vmlinuz-4.18.0-553.el8_10.x86_64"\nargs="ro rhgb quiet $tuned_params{}"\nid="a"\n'
+    WITHOUT, WITH = KERNEL.format(""), KERNEL.format(f" {UNIFIED}")
+
+    @pytest.mark.parametrize("seen, switch, reboot_due", [
+        ("cgroup2fs\n", False, False),
+        (f"cgroup2fs\n{WITHOUT}", False, False),
+        (f"tmpfs\n{WITHOUT}", True, True),
+        (f"tmpfs\n{WITH}", False, True),
+        # A kernel that was installed later.
+        (f"tmpfs\n{WITH}{WITHOUT}", True, True),
+        (f"tmpfs\n{KERNEL.format(f' {UNIFIED}0')}", True, True),
+    ])
+    def test_every_kernel_needs_the_argument(self, seen: str, switch: bool, reboot_due: bool) -> None:
+        assert cgroup_plan(seen) == {"switch": switch, "reboot_due": reboot_due, "problem": ""}
+
+    def test_without_grubby_it_is_a_problem(self) -> None:
+        assert "no grubby" in cgroup_plan("tmpfs\n")["problem"]
+
+
+class TestNetworkHelper:
+    @pytest.mark.parametrize("version, program", [
+        # Printed by the buildah of Debian 12; the others are cut to the number.
+        ("buildah version 1.28.2 (image-spec 1.0.2-dev, runtime-spec 1.0.2-dev)", "slirp4netns"),
+        ("buildah version 1.34.9", "slirp4netns"),
+        ("buildah version 1.35.0-dev", "pasta"),
+        ("buildah version 2.0.0", "pasta"),
+    ])
+    def test_the_version_decides(self, version: str, program: str) -> None:
+        assert network_helper(version) == program
+
+    @pytest.mark.parametrize("version", ["buildah version 1.28.2", "buildah version 1.35.0"])
+    @pytest.mark.parametrize("setting", ["pasta", "slirp4netns"])
+    def test_a_setting_wins(self, version: str, setting: str) -> None:
+        assert network_helper(version, setting) == setting
+
+    def test_other_words_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="not what buildah --version prints: v1.35"):
+            network_helper("v1.35")
+
 
 class TestMap:
     @pytest.mark.parametrize("text, count", [
@@ -135,3 +187,21 @@ class TestMap:
     ])
     def test_ids_are_counted(self, text: str, count: int) -> None:
         assert mapped_ids(text) == count
+
+
+@pytest.mark.parametrize("family, distribution, major, names", [
+    ("Debian", "Debian", "12", ["Debian", "Debian-12"]),
+    ("Debian", "Ubuntu", "24", ["Debian", "Ubuntu", "Ubuntu-24"]),
+    ("RedHat", "RedHat", "9", ["RedHat", "RedHat-9"]),
+    ("RedHat", "Rocky", "8", ["RedHat", "RedHat-8", "Rocky", "Rocky-8"]),
+])  # fmt: skip
+def test_variables_are_read_from_the_general_to_the_specific(
+    family: str, distribution: str, major: str, names: list[str]
+) -> None:
+    facts = {"os_family": family, "distribution": distribution, "distribution_major_version": major}
+    assert overlays(facts) == [f"{name}.yml" for name in names]
+
+
+def test_only_variables_with_a_value_are_set() -> None:
+    assert engine_conf({"A": "1", "B": "", "C": 'x"y'}) == '[engine]\nenv = ["A=1", "C=x\\"y"]\n'
+    assert engine_conf({"A": ""}) == ""

@@ -16,10 +16,12 @@ import pytest
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
     Facts,
     Look,
-    filesystem,
+    Mount,
     has_file_capability,
+    mount_of,
     subids,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import marker_line
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import IdRange, Table
 
@@ -87,7 +89,7 @@ def test_versions_are_what_the_tools_print(host: Host, name: str) -> None:
     assert host.facts().tools == {name: VERSIONS[name]}
 
 
-@pytest.mark.parametrize("name", ["podman", "slirp4netns", "pasta"])
+@pytest.mark.parametrize("name", ["podman", "slirp4netns", "pasta", "setcap", "modprobe"])
 def test_some_tools_only_have_to_be_there(host: Host, name: str) -> None:
     host.program(name, status=1)
     assert host.facts().tools == {name: ""}
@@ -112,6 +114,13 @@ def test_a_file_that_cannot_be_executed_is_no_program(host: Host) -> None:
         ("/sys/fs/cgroup/memory/tasks", "", "cgroup", "v1"),
         ("/etc/nsswitch.conf", "passwd: files\nsubid: sss\n", "subid_service", "sss"),
         ("/usr/libexec/podman/netavark", "", "netavark", "/usr/libexec/podman/netavark"),
+        ("/usr/bin/netavark", "", "netavark_elsewhere", "/usr/bin/netavark"),
+        ("/usr/bin/dnf", "", "package_manager", "dnf"),
+        ("/etc/containers/containers.conf", "[engine]\nruntime = 'runc'\n", "runtime", "runc"),
+        ("/etc/containers/containers.conf", '[network]\ndefault_rootless_network_cmd = "pasta"\n', "network_command",
+         "pasta"),
+        ("/proc/self/status", "Name:\tx\nCapBnd:\t00000000a80425fb\n", "sys_admin", False),
+        ("/proc/self/status", "CapBnd:\t000001ffffffffff\nNoNewPrivs:\t1\n", "no_new_privs", True),
         ("/dev/fuse", "", "fuse_device", "open"),
         ("/dev/net/tun", "", "tun_device", "open"),
     ],
@@ -127,8 +136,23 @@ def test_netavark_is_looked_for_where_containers_conf_says(host: Host) -> None:
     host.write("/usr/lib/podman/netavark", "", 0o755)
     host.write("/etc/containers/containers.conf", '[engine]\nhelper_binaries_dir = [\n  "/opt/helpers",\n]\n')
     assert host.facts().netavark == "/opt/helpers/netavark"
+    (host.root / "opt/helpers/netavark").unlink()
+    facts = host.facts()
+    assert (facts.netavark, facts.netavark_elsewhere, facts.helper_directory) == (
+        "", "/usr/lib/podman/netavark", "/opt/helpers")
     host.write("/etc/containers/containers.conf", '[engine]\n#helper_binaries_dir = ["/opt/helpers"]\n')
     assert host.facts().netavark == "/usr/lib/podman/netavark"
+
+
+def test_a_default_runtime_is_looked_for(host: Host) -> None:
+    host.write("/etc/containers/containers.conf", '[engine]\nruntime = "runc"\n')
+    assert (host.facts().runtime, host.facts().runtime_path) == ("runc", "")
+    host.program("runc")
+    assert host.facts().runtime_path == "/usr/bin/runc"
+    host.write("/etc/containers/containers.conf", '[engine]\nruntime = "/opt/crun"\n')
+    assert host.facts().runtime_path == ""
+    host.write("/opt/crun", mode=0o755)
+    assert host.facts().runtime_path == "/opt/crun"
 
 
 def test_isolation_is_what_the_builder_role_writes(host: Host) -> None:
@@ -174,14 +198,71 @@ class TestStore:
         assert (store.driver, store.graphroot, store.mount_program) == (
             "overlay", "/srv/with space", "/usr/bin/fuse-overlayfs")
 
+    @pytest.mark.parametrize("text, strategy, graphroot, kind", [
+        ('{"strategy": "project", "graphroot": "/srv/with space"}', "project", "/srv/with space", "btrfs"),
+        ('{"strategy": "isolated", "graphroot": ""}', "isolated", "/home/builder/.local/share/containers/stores",
+         "xfs"),
+        # A build refuses it; until then what storage.conf names is as good as any.
+        ("what", "host", "/home/two", "overlay"),
+    ])
+    def test_builds_use_the_one_that_the_role_says(
+        self, host: Host, text: str, strategy: str, graphroot: str, kind: str
+    ) -> None:
+        host.write("/home/builder/.config/containers/storage.conf", 'graphroot = "/home/two"\n')
+        (host.root / "home/two").mkdir()
+        (host.root / "srv/with space").mkdir(parents=True)
+        host.write("/home/builder/.config/rootless.buildah/storage.json", text)
+        store = host.facts().store
+        assert (store.strategy, store.graphroot, store.filesystem) == (strategy, graphroot, kind)
+
     def test_the_graphroot_of_root_is_not_the_users(self, host: Host) -> None:
         host.write("/etc/containers/storage.conf", '[storage]\ngraphroot = "/var/lib/containers/storage"\n')
         assert host.facts().store.graphroot == "/home/builder/.local/share/containers/storage"
+
+    def test_where_settings_stand_is_known(self, host: Host) -> None:
+        assert host.facts().store.config_kind == "missing"
+        assert host.facts().store.config == "/home/builder/.config/containers/storage.conf"
+        host.write("/etc/containers/storage.conf", '[storage.options.overlay]\nmount_program = "/x"\n')
+        assert host.facts().store.mount_program_file == "/etc/containers/storage.conf"
+        host.write("/home/builder/.config/containers/storage.conf", '[storage.options]\nmount_program = "/x"\n')
+        assert host.facts().store.config_kind == "bare"
+        assert host.facts().store.mount_program_file == "/home/builder/.config/containers/storage.conf"
+        host.write("/home/builder/.config/containers/storage.conf", "[storage]\n")
+        assert host.facts().store.config_kind == "sections"
+        host.write("/home/builder/.config/containers/storage.conf", f"{marker_line('builder')}\n[storage]\n")
+        assert host.facts().store.config_kind == "managed"
+
+    def test_another_place_has_to_be_a_local_disk(self, host: Host) -> None:
+        (host.root / "srv").mkdir()
+        host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay overlay rw\n2 1 1:2 / /srv rw - ext4 /dev/x rw\n")
+        assert host.facts().store.elsewhere == "/srv/builder-containers"
+        host.account = pwd.struct_passwd((*host.account[:2], host.account.pw_uid + 1, *host.account[3:]))
+        (host.root / "srv/builder-containers").mkdir()
+        assert host.facts().store.elsewhere == ""
+        (host.root / "srv/builder-containers").rmdir()
+        host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay overlay rw\n2 1 1:2 / /srv rw - nfs4 s:/x rw\n")
+        assert host.facts().store.elsewhere == ""
 
     def test_a_link_leads_to_another_file_system(self, host: Host) -> None:
         (host.root / "srv/with space").mkdir(parents=True)
         (host.root / "home/builder/.local").symlink_to("../../srv/with space")
         assert host.facts().store.filesystem == "btrfs"
+
+    @pytest.mark.parametrize("graphroot, at_home", [
+        ("/home/builder/images", True), ("/home/builder/out/images", False), ("/home/builder2", False),
+        ("/home/builder/../two", False), ("/etc", False),
+    ])
+    def test_a_closed_place_is_at_home_when_it_really_is(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch, graphroot: str, at_home: bool
+    ) -> None:
+        for name in ("home/builder/images", "etc/images", "home/builder2", "home/two"):
+            (host.root / name).mkdir(parents=True)
+        (host.root / "home/builder/out").symlink_to("../../etc")
+        host.write("/home/builder/.config/containers/storage.conf", f'graphroot = "{graphroot}"\n')
+        # Root may write everywhere.
+        monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)
+        store = host.facts().store
+        assert (store.closed, store.closed_at_home) == (graphroot, at_home)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +273,13 @@ class TestStore:
     ],
 )
 def test_the_file_system_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
-    assert filesystem(MOUNTS, path) == kind
+    assert mount_of(MOUNTS, path).type == kind
+
+
+def test_a_mount_has_its_own_flags() -> None:
+    text = "30 24 0:25 / /home rw,nosuid,nodev,noexec,relatime shared:9 - xfs /dev/vdb rw,attr2\n"
+    assert mount_of(text, "/home/x") == Mount("/home", "xfs", ("rw", "nosuid", "nodev", "noexec", "relatime"))
+    assert mount_of("", "/home/x") == Mount()
 
 
 class TestHelpers:

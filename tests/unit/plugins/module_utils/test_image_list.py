@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ansible_collections.rootless.buildah.plugins.module_utils._image_list import (
     below_home,
-    extra_files,
+    context_changes,
     image_report,
+    trial_words,
+    unseen_images,
     wanted_images,
 )
 
@@ -39,6 +43,20 @@ def test_without_a_password_there_is_no_login() -> None:
     assert wanted_images([image], {}, REGISTRY, "") == [image]
 
 
+def test_images_belong_to_the_project_that_they_do_not_name_themselves() -> None:
+    own = {"storage": {"project": "own"}}
+    found = wanted_images([{"name": "a"}, {"name": "b", **own}], {}, {}, "", "theirs")
+    assert [image["storage"] for image in found] == [{"project": "theirs"}, {"project": "own"}]
+
+
+def test_a_trial_looks_into_the_store_of_its_image() -> None:
+    planned = [{"name": "app:latest", "buildah": ["buildah", "--root=/a b"]}, {"name": "r.example/x:1", "buildah": []}]
+    assert trial_words([{"name": "app", "argv": ["/app", "a b"]}, {"name": "other", "argv": ["id"]}], planned) == [
+        "buildah '--root=/a b'", "app", "/app 'a b'", "buildah", "other", "id"]
+    with pytest.raises(ValueError, match="nothing of r.example/x:1 is left on this host to try"):
+        trial_words([{"name": "r.example/x:1", "argv": ["id"]}], planned)
+
+
 def test_relative_destinations_lie_below_the_home() -> None:
     assert below_home([{"src": "/a", "dest": "x/y"}, {"src": "/b", "dest": "/z"}], "/home/builder") == [
         {"src": "/a", "dest": "/home/builder/x/y"},
@@ -46,14 +64,120 @@ def test_relative_destinations_lie_below_the_home() -> None:
     ]
 
 
-def _found(*paths: str) -> dict[str, Any]:
-    return {"files": [{"path": path} for path in paths]}
+@pytest.mark.parametrize(("src", "clean"), [
+    ("/play/../ctx", "/ctx"), ("/play//ctx", "/play/ctx"), ("//ctx", "/ctx"), ("/ctx/", "/ctx"), ("/ctx/.", "/ctx"),
+    ("~/ctx", "/home/me/ctx"), ("~", "/home/me"), ("$PLAY/ctx/", "/play/ctx"),
+])
+def test_a_source_is_written_as_find_writes_paths(src: str, clean: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("PLAY", "/play")
+    assert below_home([{"src": src, "dest": "x"}], "/home/builder") == [{"src": clean, "dest": "/home/builder/x"}]
 
 
-def test_files_that_are_gone_at_the_source_are_extra_and_a_directory_goes_as_a_whole() -> None:
-    there = _found("/dest/keep", "/dest/gone", "/dest/old", "/dest/old/file")
-    here = _found("/src/keep", "/src/new")
-    assert extra_files([(there, here)], [{"src": "/src", "dest": "/dest"}]) == ["/dest/gone", "/dest/old"]
+@pytest.mark.parametrize(("dest", "clean"), [
+    ("x/", "/home/builder/x"), ("./x//y", "/home/builder/x/y"), ("x/../y", "/home/builder/y"), ("/srv//x/", "/srv/x"),
+    ("~/x", "/home/builder/x"), ("~//x", "/home/builder/x"), ("../other/x", "/home/other/x"), ("//srv", "/srv"),
+    ("/home/builder2", "/home/builder2"),
+])
+def test_a_destination_is_written_as_find_writes_paths(dest: str, clean: str) -> None:
+    assert below_home([{"src": "/a", "dest": dest}], "/home/builder/") == [{"src": "/a", "dest": clean}]
+
+
+@pytest.mark.parametrize("src", ["ctx", "./ctx", "../ctx", "", "~no-such-user/ctx"])
+def test_a_relative_source_is_refused(src: str) -> None:
+    with pytest.raises(ValueError, match="is not an absolute path.*Remedy: write playbook_dir"):
+        below_home([{"src": src, "dest": "x"}], "/home/builder")
+
+
+@pytest.mark.parametrize("home", ["/home/builder", ""])
+@pytest.mark.parametrize("dest", ["", ".", "~", "~/", "x/..", "..", "../", "/"])
+def test_a_destination_that_holds_the_home_is_refused(dest: str, home: str) -> None:
+    with pytest.raises(ValueError, match="builder user's home or holds it.*Remedy: name a directory"):
+        below_home([{"src": "/a", "dest": dest}], home)
+
+
+def test_a_destination_in_the_home_of_somebody_by_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="names the home of a user. Remedy"):
+        below_home([{"src": "/a", "dest": "~builder/x"}], "/home/builder")
+
+
+@pytest.mark.parametrize("dests", [("x", "x/y"), ("x/y", "x"), ("x", "~/x/"), ("/home/builder/x", "x")])
+def test_destinations_that_hold_each_other_are_refused(dests: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="each would remove what the other brings. Remedy"):
+        below_home([{"src": "/a", "dest": dest} for dest in dests], "/home/builder")
+
+
+def test_destinations_whose_names_begin_alike_lie_beside_each_other() -> None:
+    assert len(below_home([{"src": "/a", "dest": dest} for dest in ("x", "x2", "x-y")], "/home/builder")) == 3
+
+
+def test_before_there_is_a_user_destinations_stay_relative() -> None:
+    assert below_home([{"src": "/a", "dest": "~/x/"}], "") == [{"src": "/a", "dest": "x"}]
+
+
+def _file(path: str, **facts: Any) -> dict[str, Any]:
+    usual = {"path": path, "isreg": True, "isdir": False, "islnk": False, "mode": "0644", "checksum": "1"}
+    return {**usual, "pw_name": "builder", **facts}
+
+
+PAIR = {"src": "/src", "dest": "/dest"}
+
+
+@pytest.mark.parametrize(("there", "copy"), [
+    ({}, False), ({"checksum": "2"}, True), ({"mode": "0755"}, True), ({"pw_name": "root"}, True),
+    ({"isreg": False, "isdir": True}, True),
+])
+def test_a_context_is_copied_when_a_file_differs(there: dict[str, Any], copy: bool) -> None:
+    found = context_changes([_file("/src/a", pw_name="me")], [_file("/dest/a", **there)], [PAIR], "builder")
+    assert found == {"copy": [PAIR] if copy else [], "remove": []}
+
+
+def test_a_context_is_copied_when_a_file_is_missing_or_may_lead_elsewhere() -> None:
+    assert context_changes([_file("/src/a")], [], [PAIR], "builder")["copy"] == [PAIR]
+    assert context_changes([_file("/src/a"), _file("/src/b")], [_file("/dest/a")], [PAIR], "builder")["copy"] == [PAIR]
+    link = {"islnk": True, "isreg": False}
+    assert context_changes([_file("/src/a", **link)], [_file("/dest/a", **link)], [PAIR], "builder")["copy"] == [PAIR]
+
+
+def test_each_context_is_compared_with_its_own_directory_only() -> None:
+    pairs = [PAIR, {"src": "/src2", "dest": "/dest2/"}]
+    here = [_file("/src/a"), _file("/src2/b", checksum="2")]
+    assert context_changes(here, [_file("/dest/a"), _file("/dest2/b")], pairs, "builder") == {
+        "copy": pairs[1:], "remove": []}
+
+
+def test_the_mode_of_a_directory_is_the_hosts_affair() -> None:
+    directory = {"isdir": True, "isreg": False}
+    here, there = [_file("/src/d", **directory)], [_file("/dest/d", mode="0700", **directory)]
+    assert context_changes(here, there, [PAIR], "builder") == {"copy": [], "remove": []}
+
+
+def test_files_that_are_gone_at_the_source_go_and_a_directory_goes_as_a_whole() -> None:
+    there = [_file(f"/dest/{name}") for name in ("keep", "gone", "old", "old/file")]
+    found = context_changes([_file("/src/keep"), _file("/src/new")], there, [PAIR], "builder")
+    assert found["remove"] == ["/dest/gone", "/dest/old"]
+
+
+@pytest.mark.parametrize(("src", "dest"), [
+    ("/play/../src", "/dest/"), ("//src", "//dest"), ("/src/", "/x/../dest"), ("/src/.", "/dest//"),
+])
+def test_however_the_directories_are_written_nothing_that_is_wanted_goes(src: str, dest: str) -> None:
+    pair = {"src": src, "dest": dest}
+    same, changed = [_file("/dest/a")], [_file("/dest/a", checksum="2")]
+    assert context_changes([_file("/src/a")], same, [pair], "builder") == {"copy": [], "remove": []}
+    assert context_changes([_file("/src/a")], changed, [pair], "builder") == {"copy": [pair], "remove": []}
+
+
+@pytest.mark.parametrize("there", [[], [_file("/dest/a")]])
+def test_an_empty_source_is_refused(there: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="/src on the controller is empty, and would empty /dest.*Remedy: correct src"):
+        context_changes([_file("/src2/a")], there, [PAIR], "builder")
+
+
+def test_a_source_that_is_not_seen_whole_is_refused() -> None:
+    unread = {"/src/closed": "Permission denied", "/src2": "not a directory"}
+    with pytest.raises(ValueError, match=r"/src/closed \(Permission denied\); /src2 \(not a directory\).*Remedy"):
+        context_changes([_file("/src/a")], [_file("/dest/closed/a")], [PAIR], "builder", unread)
 
 
 def _entry(index: int, due: bool) -> dict[str, Any]:
@@ -75,3 +199,12 @@ def test_the_report_joins_results_with_images_by_the_order_of_the_levels() -> No
 def test_in_check_mode_the_plan_is_the_report() -> None:
     report = image_report({"images": [_entry(0, True), _entry(1, False)], "levels": [[0]]}, [])
     assert (report["changed"], report["built"], report["unchanged"]) == (True, 1, 1)
+
+
+def test_what_cannot_be_looked_up_will_be_built() -> None:
+    report = unseen_images(["localhost/one", "localhost/two"])
+    assert (report["changed"], report["built"], report["unchanged"]) == (True, 2, 0)
+    assert [image["reasons"] for image in report["images"]] == [[{"reason": "cannot_look_up"}]] * 2
+    planned = image_report({"images": [_entry(0, True)], "levels": [[0]]}, [])
+    assert set(report["images"][0]) == set(planned["images"][0])
+    assert not unseen_images([])["changed"]

@@ -28,6 +28,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._inputs import (
     host_platform,
     normalise_platform,
     refresh_seconds,
+    refuse_to_lose,
     unpinned_with_push,
     unseen_by_cache,
     validate,
@@ -193,6 +194,18 @@ REFUSALS = {
         "storage.runroot needs storage.graphroot",
         "buildah takes the two together only",
         "storage.conf (role builder)",
+    ),
+    "nothing left of an image": Refusal(
+        lambda: refuse_to_lose(image()),
+        "nothing would be left of app:latest",
+        "its store goes with the build, and it is neither pushed nor exported",
+        "Set push, outputs or artifacts",
+    ),
+    "load into a store that goes": Refusal(
+        lambda: refuse_to_lose(image(name=REGISTRY_NAME, push=True, load=True)),
+        "load and storage.strategy: isolated exclude each other",
+        "the store into which the image would be loaded goes with the build",
+        "Remove load",
     ),
     "outputs of two platforms": Refusal(
         lambda: image(platform=BOTH, outputs=[{"type": "tar", "dest": "/app.tar"}]),

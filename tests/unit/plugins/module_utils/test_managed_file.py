@@ -14,6 +14,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._managed_file imp
     Seen,
     Wanted,
     digest,
+    files_below,
     is_ours,
     marker_line,
     plan_absent,
@@ -114,3 +115,11 @@ class TestAbsent:
 
     def test_nothing_is_kept(self) -> None:
         assert plan_absent(Seen(), None, "#") == Plan("keep")
+
+
+def test_files_below_a_directory_are_there_when_they_have_a_content() -> None:
+    assert files_below({"a/b.conf": "x", "c.conf": "", "d.json": "{}"}, "/home/u/.config") == [
+        {"path": "/home/u/.config/a/b.conf", "content": "x", "state": "present", "comment": "#"},
+        {"path": "/home/u/.config/c.conf", "content": "", "state": "absent", "comment": "#"},
+        {"path": "/home/u/.config/d.json", "content": "{}", "state": "present", "comment": ""},
+    ]

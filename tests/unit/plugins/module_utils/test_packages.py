@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.rootless.buildah.plugins.module_utils._packages import brought, installed, missing
+from ansible_collections.rootless.buildah.plugins.module_utils._packages import (
+    brought,
+    dnf_command,
+    installed,
+    missing,
+)
 
 # As dpkg-query printed it on Debian 12 with one package held, one removed but not purged, one half installed.
 LISTING = "ii buildah\nhi crun\nrc skopeo\niU uidmap\nun passt\nii libc6\n"
@@ -33,3 +38,16 @@ def test_what_is_missing_keeps_its_order(wanted: list[str], lacking: list[str]) 
 
 def test_dependencies_count_as_brought() -> None:
     assert brought("ii libc6\n", "ii libc6\nii skopeo\nii libgpgme11\n") == ["libgpgme11", "skopeo"]
+
+
+@pytest.mark.parametrize("state, recommends, words", [
+    ("present", False, ["--setopt=install_weak_deps=0", "install"]),
+    ("present", True, ["--setopt=install_weak_deps=1", "install"]),
+    # Removing must not take what merely came along, for example with a package of the user's own.
+    ("absent", False, ["--setopt=clean_requirements_on_remove=0", "remove"]),
+])  # fmt: skip
+def test_dnf_is_told_what_may_come_and_go(state: str, recommends: bool, words: list[str]) -> None:
+    command = dnf_command(state, ["buildah", "skopeo"], recommends)
+    assert [word for word in command if word in words] == words
+    assert command[-2:] == ["buildah", "skopeo"]
+    assert "--assumeyes" in command

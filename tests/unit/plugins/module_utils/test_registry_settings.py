@@ -11,6 +11,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._registry_setting
     auth_json,
     known,
     registries_conf,
+    registry_files,
     unite,
 )
 
@@ -31,6 +32,13 @@ def test_only_insecure_registries_need_a_drop_in() -> None:
     text = registries_conf([plain, secure])
     assert text == '[[registry]]\nlocation = "localhost:5000"\ninsecure = true\n'
     assert registries_conf([{"registry": "b.example"}]) == ""
+
+
+def test_each_authority_has_a_file_that_tools_look_for() -> None:
+    # containers-certs.d(5)
+    files = registry_files([{"registry": "a:5000", "ca_cert": "PEM"}, {"registry": "b", "ca_cert": None}])
+    assert files == {
+        "containers/registries.conf.d/50-rootless-buildah.conf": "", "containers/certs.d/a:5000/ca.crt": "PEM"}
 
 
 def test_logins_are_encoded_as_the_manual_says() -> None:

@@ -106,6 +106,14 @@ def test_any_other_failure_carries_the_call_and_the_words() -> None:
     assert (caught.value.argv, caught.value.rc) == (run.calls[0], 6)
 
 
+def test_a_count_of_none_in_login_defs_is_told_with_the_remedy() -> None:
+    # What usermod of shadow 4.20 prints where SUB_UID_COUNT is 0, though the table exists.
+    words = "usermod: /etc/subuid does not exist, you cannot use the flags -v or -V\n"
+    door, _run = shadow((2, "", words))
+    with pytest.raises(CommandError, match="cannot use the flags.*SUB_UID_COUNT or SUB_GID_COUNT is 0"):
+        door.write(ADD, time.monotonic() + 60)
+
+
 def test_missing_tables_are_made_before_ids_are_added_and_only_then() -> None:
     door, _run = shadow((0, "", ""))
     door.write(Change("build", del_uids=(FULL,)), time.monotonic() + 60)

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables that end site.yml and doctor.yml."""
+"""The table that ends site.yml."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.rootless.buildah.plugins.module_utils._site_table import doctor_table, site_table
+from ansible_collections.rootless.buildah.plugins.module_utils._site_table import site_table
 
 HOSTS: dict[str, dict[str, Any]] = {
     "builder1": {"site": {"ready": True, "built": 2, "unchanged": 1, "seconds": 61.24}},
@@ -33,28 +33,3 @@ def test_every_host_has_a_line_and_a_failed_one_its_reason() -> None:
 
 def test_a_host_that_the_inventory_lost_has_no_answer() -> None:
     assert site_table(["gone"], {}, "site")[-1].startswith("gone  no answer")
-
-
-def test_the_doctor_tells_each_finding_with_its_remedy() -> None:
-    error = {"id": "subid_missing", "severity": "error", "evidence": "no range of ci", "remedy": "Allocate them"}
-    warning = {"id": "no_linger", "severity": "warning", "evidence": "ci does not linger", "remedy": "Let it linger"}
-    hosts: dict[str, dict[str, Any]] = {
-        "healthy": {"doctor": {"ready": True, "findings": []}},
-        "fair": {"doctor": {"ready": True, "findings": [warning]}},
-        "broken": {"doctor": {"ready": False, "findings": [error, warning]}},
-        "strange": {"doctor": {"ready": False, "reason": "there is no user ci"}},
-        "gone": {},
-    }
-    assert doctor_table(hosts, hosts, "doctor") == [
-        "host     ready      errors  warnings",
-        "-------  ---------  ------  --------",
-        "healthy  yes        0       0",
-        "fair     yes        0       1",
-        "broken   NO         1       1",
-        "strange  NO         -       -",
-        "gone     no answer  -       -",
-        "strange: there is no user ci",
-        "fair: warning no_linger: ci does not linger. Let it linger.",
-        "broken: error subid_missing: no range of ci. Allocate them.",
-        "broken: warning no_linger: ci does not linger. Let it linger.",
-    ]

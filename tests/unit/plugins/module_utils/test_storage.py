@@ -9,7 +9,20 @@ from typing import Any, Mapping
 
 import pytest
 
-from ansible_collections.rootless.buildah.plugins.module_utils._storage import storage_conf, storage_flags
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._storage import (
+    HOST,
+    ISOLATED,
+    PROJECT,
+    Places,
+    Store,
+    choose_store,
+    read_defaults,
+    storage_conf,
+    united,
+)
+
+PLACES = Places("/home/u/stores", "/run/user/7")
 
 
 @pytest.mark.parametrize(
@@ -68,4 +81,74 @@ def test_every_path_is_a_string_of_toml() -> None:
     ],
 )
 def test_only_a_runroot_needs_flags_and_then_both(chosen: Mapping[str, Any], flags: list[str]) -> None:
-    assert storage_flags(chosen) == flags
+    assert choose_store(chosen, PLACES).flags == flags
+
+
+def test_the_users_own_configuration_serves_where_nothing_else_is_asked_for() -> None:
+    assert choose_store({}, PLACES) == choose_store({"project": "ignored"}, PLACES) == Store(HOST)
+    assert choose_store({"strategy": HOST}, PLACES).paths == ()
+
+
+def test_each_project_has_directories_of_its_own() -> None:
+    one, other = (choose_store({"strategy": PROJECT, "project": name}, PLACES) for name in ("a", "b.c-d_e"))
+    assert one == Store(
+        PROJECT, "/home/u/stores/projects/a", "/run/user/7/rootless.buildah/projects/a")
+    assert one.flags == [
+        "--root=/home/u/stores/projects/a", "--runroot=/run/user/7/rootless.buildah/projects/a"]
+    assert not set(one.paths) & set(other.paths)
+    assert (one.lasting, one.scratch) == (True, ())
+
+
+def test_an_isolated_store_is_named_after_its_run_and_goes_with_it() -> None:
+    store = choose_store({"strategy": ISOLATED, "graphroot": "/srv/s"}, PLACES, "17-x")
+    assert store.graphroot == "/srv/s/isolated/17-x"
+    assert not store.lasting
+    assert store.scratch == (store.graphroot, store.runroot)
+
+
+@pytest.mark.parametrize("strategy", [PROJECT, ISOLATED])
+def test_further_stores_and_a_driver_go_with_every_strategy(strategy: str) -> None:
+    chosen = {"strategy": strategy, "project": "a", "additional_stores": ["/s"], "driver": "vfs"}
+    store = choose_store(chosen, PLACES, "17-x")
+    assert 'additionalimagestores = ["/s"]' in store.conf
+    assert 'driver = "vfs"' in store.conf
+    # The flags say where it is.
+    assert "graphroot" not in store.conf
+    assert "/s" in store.paths
+
+
+@pytest.mark.parametrize(("chosen", "cause"), [
+    ({"strategy": PROJECT}, "each project has an image store of its own"),
+    ({"strategy": PROJECT, "project": "../other"}, "the name becomes that of a directory"),
+    ({"strategy": PROJECT, "project": "."}, "the name becomes that of a directory"),
+    ({"strategy": ISOLATED, "runroot": "/run/x", "graphroot": "/g"}, "a run-time state of its own"),
+])
+def test_what_names_no_store_is_refused_with_a_remedy(chosen: Mapping[str, Any], cause: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_store(chosen, PLACES, "17-x")
+    assert cause in caught.value.cause
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("given", "effective"), [
+    ({}, {"strategy": "project", "graphroot": "/srv"}),
+    ({"project": "a", "driver": None}, {"strategy": "project", "graphroot": "/srv", "project": "a"}),
+    ({"strategy": "isolated"}, {"strategy": "isolated"}),
+    # Somebody who names a directory means that directory.
+    ({"graphroot": "/mine", "additional_stores": []}, {"graphroot": "/mine"}),
+])
+def test_the_defaults_fill_up_what_a_task_does_not_say(given: dict[str, Any], effective: dict[str, Any]) -> None:
+    assert united(given, {"strategy": "project", "graphroot": "/srv"}) == effective
+
+
+def test_the_roles_file_is_read() -> None:
+    assert read_defaults("") == {}
+    assert read_defaults('{"strategy": "isolated"}\n') == {"strategy": "isolated"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"strategy": "other"}', '{"driver": "vfs"}'])
+def test_a_file_that_is_not_the_roles_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_defaults(text)
+    assert "storage.json" in str(caught.value)
+    assert "role builder" in caught.value.remedy

@@ -1,0 +1,478 @@
+#!/usr/bin/env python
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machines of the scenarios: QEMU guests that live as long as they are wanted and leave nothing behind.
+
+A machine's disk is written to a file without a name, and a keeper ends it when its owner is gone: a run that crashes
+leaves neither a process nor an image. Each machine has two networks: QEMU's own, through which it reaches the outside
+and is reached by ssh on the loopback address, and one that the machines of a scenario share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, NoReturn, Optional, Sequence
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parents[1] / ".cache" / "machines"
+# Several checkouts may share them.
+IMAGES = Path(os.environ.get("MACHINES_IMAGES") or CACHE / "images")
+RUNNING, CONSOLES = CACHE / "running", CACHE / "consoles"
+SSH_CONFIG = CACHE / "ssh_config"
+TRIAL = "the trial guest runs"
+PR_SET_PDEATHSIG = 1  # prctl(2)
+# -cx16: QEMU 7.2 emulates it in a way that makes kernels panic at random. A small translation buffer is flushed all
+# the time: 1 GiB makes a boot three times as fast.
+EMULATION = ("-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,-cx16")
+KVM = ("-accel", "kvm", "-cpu", "host")
+CLOUD_DISK = 20 << 30  # bytes; published images have 2 to 10 GiB, most of which they fill
+# The networks inside a machine, told apart by the last byte of the address of the card.
+NETWORKS = {
+    "10-outside": "[Match]\nMACAddress={mac}:01\n[Network]\nDHCP=ipv4\n[DHCPv4]\nUseDNS=no\n",
+    "20-scenario": "[Match]\nMACAddress={mac}:02\n[Network]\nAddress={address}/24\nLinkLocalAddressing=no\n",
+}
+
+
+class Problem(Exception):
+    """What keeps a machine from running, in words for its user."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a machine boots from.
+
+    :param disk: a disk that is never written; raw with a kernel, qcow2 without.
+    :param kernel: with ``initrd``: the machine is started without a boot loader and told who it is by a second
+        archive behind the initrd. Without: by a NoCloud seed, as cloud images want it.
+    """
+
+    disk: Path
+    kernel: Optional[Path] = None
+    initrd: Optional[Path] = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine.
+
+    :param name: its host name, and its name everywhere else.
+    :param address: on the network of the scenario.
+    :param scenario: whose network it joins.
+    :param memory: in MiB.
+    """
+
+    name: str
+    address: str
+    scenario: str
+    memory: int = 2048
+    cpus: int = 2
+
+    @property
+    def place(self) -> Path:
+        """Where its state is kept."""
+        return RUNNING / self.name
+
+    @property
+    def mac(self) -> str:
+        """All but the last byte of its cards' addresses; locally administered."""
+        return "52:54:" + ":".join(hashlib.sha256(self.name.encode()).hexdigest()[at:at + 2] for at in (0, 2, 4))
+
+
+def group(scenario: str, checkout: Path = HERE) -> str:
+    """Return the multicast group that is a scenario's network, another one for each checkout."""
+    number = int(hashlib.sha256(f"{checkout}/{scenario}".encode()).hexdigest()[:4], 16)
+    return f"230.0.0.1:{20000 + number % 20000}"
+
+
+def qemu(machine: Machine, image: Image, accelerator: Sequence[str], port: int) -> list[str]:
+    """Return the call that runs a machine.
+
+    :param port: on the loopback address, forwarded to the machine's port 22.
+    """
+    disk_format = "raw" if image.kernel else "qcow2"
+    argv = [
+        "qemu-system-x86_64", *accelerator, "-name", machine.name, "-m", str(machine.memory), "-smp", str(machine.cpus),
+        "-nodefaults", "-display", "none", "-serial", f"file:{CONSOLES / machine.name}.log",
+        "-drive", f"file={image.disk},format={disk_format},if=virtio,snapshot=on,cache=unsafe",
+        "-netdev", f"user,id=outside,hostfwd=tcp:127.0.0.1:{port}-:22",
+        "-device", f"virtio-net-pci,netdev=outside,mac={machine.mac}:01",
+        "-netdev", f"socket,id=scenario,mcast={group(machine.scenario)},localaddr=127.0.0.1",
+        "-device", f"virtio-net-pci,netdev=scenario,mac={machine.mac}:02",
+        "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
+    ]  # fmt: skip
+    if image.kernel:
+        words = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet random.trust_cpu=on"
+        initrd = machine.place / "initrd"
+        return [*argv, "-kernel", str(image.kernel), "-initrd", str(initrd), "-append", words]
+    seed = f"driver=vvfat,dir={machine.place / 'seed'},label=CIDATA,if=virtio,read-only=on"
+    return [*argv, "-drive", seed]
+
+
+def hosts(names: Mapping[str, str]) -> str:
+    """Return /etc/hosts.
+
+    :param names: address by name.
+    """
+    lines = ["127.0.0.1 localhost", "::1 localhost", *(f"{address} {name}" for name, address in names.items())]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def identity(machine: Machine, names: Mapping[str, str], authorized_key: str) -> dict[str, str]:
+    """Return the files that make a machine this machine, by path."""
+    return {
+        "etc/hostname": f"{machine.name}\n",
+        "etc/hosts": hosts(names),
+        "root/.ssh/authorized_keys": authorized_key,
+        **{
+            f"etc/systemd/network/{name}.network": text.format(mac=machine.mac, address=machine.address)
+            for name, text in NETWORKS.items()
+        },
+    }
+
+
+def seed(machine: Machine, names: Mapping[str, str], authorized_key: str) -> dict[str, str]:
+    """Return the files of a NoCloud seed (cloud-init's documentation, datasource NoCloud)."""
+    table = "".join(f"      {line}\n" for line in hosts(names).splitlines())
+    return {
+        "meta-data": f"instance-id: {machine.name}\nlocal-hostname: {machine.name}\n",
+        "user-data": (
+            "#cloud-config\n"
+            "disable_root: false\n"
+            "manage_etc_hosts: false\n"
+            f"users:\n  - name: root\n    ssh_authorized_keys: ['{authorized_key.strip()}']\n"
+            f"write_files:\n  - path: /etc/hosts\n    content: |\n{table}"
+        ),
+        "network-config": (
+            "version: 2\nethernets:\n"
+            f"  outside: {{match: {{macaddress: '{machine.mac}:01'}}, dhcp4: true}}\n"
+            f"  scenario: {{match: {{macaddress: '{machine.mac}:02'}}, addresses: [{machine.address}/24]}}\n"
+        ),
+    }
+
+
+def archive(files: Mapping[str, str]) -> bytes:
+    """Return a cpio archive of files below /identity, in the form that the kernel unpacks (its initramfs document)."""
+    made = b""
+    directories = sorted({str(parent) for path in files for parent in Path("identity", path).parents} - {"."})
+    entries = [(path, 0o40755, b"") for path in directories]
+    # sshd refuses keys that others may read.
+    entries += [
+        (f"identity/{path}", 0o100600 if "/ssh_host_" in path or ".ssh/" in path else 0o100644, text.encode())
+        for path, text in files.items()
+    ]
+    for number, (path, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], 1):
+        name = path.encode() + b"\0"
+        mode = 0o40700 if path.endswith("/.ssh") else mode
+        fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
+        made += _padded(b"070701" + b"".join(b"%08X" % field for field in fields) + name) + _padded(data)
+    return made
+
+
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % 4)
+
+
+# Below this line: what is done with it.
+
+
+def image(wanted: str) -> Image:
+    """Return an image.
+
+    :param wanted: ``debian-12`` and the like, made from packages; or the path or the URL of a cloud image.
+    """
+    if wanted.startswith("debian-"):
+        argv = [str(HERE / "image"), wanted[7:], str(IMAGES)]
+        made = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
+        if made.returncode != 0:
+            raise Problem(f"The image {wanted} could not be made; the lines above say why.")
+        place = Path(made.stdout.strip())
+        return Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
+    path = _downloaded(wanted) if "://" in wanted else Path(wanted).expanduser().resolve()
+    if not path.is_file():
+        raise Problem(f"There is no image {path}.")
+    return Image(path)
+
+
+def grown(disk: Path, place: Path) -> Path:
+    """Return a disk over a cloud image's that has room for builds; the system grows into it when it starts.
+
+    :param disk: of any format that QEMU reads; its name does not tell: Ubuntu's ``.img`` are qcow2.
+    :param place: where the new disk is made.
+    """
+    try:
+        argv = ["qemu-img", "info", "--output=json", str(disk)]
+        shown = subprocess.run(argv, capture_output=True, text=True, check=True)
+        known = json.loads(shown.stdout)
+        size = max(known["virtual-size"], CLOUD_DISK)
+        over = place / "disk.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", known["format"], "-b", str(disk), str(over),
+                        str(size)], capture_output=True, text=True, check=True)  # fmt: skip
+    except FileNotFoundError:
+        raise Problem("There is no qemu-img. Remedy: install qemu-utils (Debian) or qemu-img (RHEL).") from None
+    except subprocess.CalledProcessError as problem:
+        raise Problem(f"{disk} is no disk that QEMU can use: {problem.stderr.strip()}") from None
+    return over
+
+
+def _downloaded(url: str) -> Path:
+    path = IMAGES / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rsplit('/', 1)[-1]}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        print(f"Fetching {url}", file=sys.stderr)
+        partly = path.with_name(path.name + ".part")
+        with urllib.request.urlopen(url) as answer, partly.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        partly.rename(path)
+    return path
+
+
+def accelerator(kernel: Optional[Path], initrd: Optional[Path]) -> Sequence[str]:
+    """Return what runs a guest here: KVM where a guest really runs with it, otherwise emulation.
+
+    A device that opens proves nothing: there are machines whose KVM makes guests and lets every one of them die.
+
+    :param kernel: of the trial guest, with ``initrd``; without, this machine's own kernel.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return EMULATION
+    own = Path("/boot/vmlinuz-" + os.uname().release)
+    kernel = kernel or (own if os.access(own, os.R_OK) else None)
+    if kernel is None:
+        return EMULATION
+    verdict = RUNNING / "kvm"
+    RUNNING.mkdir(parents=True, exist_ok=True)
+    with (RUNNING / "kvm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        if not verdict.exists() or not verdict.read_text(encoding="ascii").startswith(boot):
+            verdict.write_text(boot + ("works" if _kvm_works(kernel, initrd) else "fails"), encoding="ascii")
+        works = verdict.read_text(encoding="ascii").endswith("works")
+    if not works:
+        print("KVM is there, but no guest runs with it: emulating.", file=sys.stderr)
+    return KVM if works else EMULATION
+
+
+def _kvm_works(kernel: Path, initrd: Optional[Path]) -> bool:
+    argv = [
+        "qemu-system-x86_64", *KVM, "-m", "256", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
+        "-kernel", str(kernel), "-append", "console=ttyS0 panic=-1 trial",
+    ]  # fmt: skip
+    argv += ["-initrd", str(initrd)] if initrd else []
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    # Without an initrd the kernel gets as far as missing its root.
+    return (TRIAL if initrd else "Unable to mount root").encode() in done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(machine: Machine, wanted: str, names: Mapping[str, str]) -> None:
+    """Start a machine that does not run yet; it goes on when this returns."""
+    if alive(machine.place):
+        print(f"{machine.name} runs already.")
+        return
+    if shutil.which("qemu-system-x86_64") is None:
+        raise Problem("There is no qemu-system-x86_64. Remedy: install qemu-system-x86 (Debian) or qemu-kvm (RHEL).")
+    booted = image(wanted)
+    shutil.rmtree(machine.place, ignore_errors=True)
+    for place in (machine.place, CONSOLES):
+        place.mkdir(parents=True, exist_ok=True)
+    key = _key()
+    files = (identity if booted.kernel else seed)(machine, names, key.with_suffix(".pub").read_text(encoding="ascii"))
+    if booted.kernel:
+        assert booted.initrd is not None
+        host_key = machine.place / "host-key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key)], check=True)
+        files["etc/ssh/ssh_host_ed25519_key"] = host_key.read_text(encoding="ascii")
+        (machine.place / "initrd").write_bytes(booted.initrd.read_bytes() + archive(files))
+    else:
+        try:
+            booted = Image(grown(booted.disk, machine.place))
+        except Problem:
+            shutil.rmtree(machine.place)
+            raise
+        (machine.place / "seed").mkdir()
+        for name, text in files.items():
+            (machine.place / "seed" / name).write_text(text, encoding="utf-8")
+    port = free_port()
+    _write_ssh_config(machine, port, key)
+    argv = qemu(machine, booted, accelerator(booted.kernel, booted.initrd), port)
+    owner = int(os.environ.get("MACHINES_OWNER") or 0)
+    if os.fork() == 0:
+        _keep(machine, argv, owner)
+    for _each in range(100):
+        if alive(machine.place):
+            return
+        time.sleep(0.1)
+    words = (machine.place / "words").read_text(encoding="utf-8") if (machine.place / "words").exists() else ""
+    raise Problem(f"{machine.name} does not start. {words.strip()}")
+
+
+def _key() -> Path:
+    """Return the key that opens all machines, made on first use."""
+    key = CACHE / "key"
+    if not key.exists():
+        made = CACHE / f"key-{os.getpid()}"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "machines", "-f", str(made)], check=True)
+        made.with_suffix(".pub").rename(key.with_suffix(".pub"))
+        made.rename(key)
+    return key
+
+
+def _write_ssh_config(machine: Machine, port: int, key: Path) -> None:
+    """Let ssh and Ansible find a machine by its name."""
+    (machine.place / "ssh_config").write_text(
+        f"Host {machine.name}\n"
+        f"  HostName 127.0.0.1\n  Port {port}\n  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n"
+        # The key is made anew with each machine, and nobody else can listen there.
+        "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
+        "  ControlMaster auto\n  ControlPersist 300\n  ControlPath /tmp/rbvm-%C\n"
+        "  ServerAliveInterval 15\n  ServerAliveCountMax 8\n",
+        encoding="ascii",
+    )
+    SSH_CONFIG.write_text(f"Include {RUNNING}/*/ssh_config\n", encoding="ascii")
+
+
+def _keep(machine: Machine, argv: Sequence[str], owner: int) -> NoReturn:
+    """Run a machine until it ends, it is told to, or its owner is gone; then remove what is left of it."""
+    os.setsid()
+    with open(os.devnull, "r+b") as null, (machine.place / "words").open("wb") as words:
+        for number, file in enumerate((null, words, words)):
+            os.dup2(file.fileno(), number)
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: process.kill())
+    (machine.place / "pid").write_text(str(os.getpid()), encoding="ascii")
+    watched = [os.pidfd_open(process.pid)]
+    if owner:
+        try:
+            watched.append(os.pidfd_open(owner))
+        except ProcessLookupError:
+            process.kill()
+    select.select(watched, [], [])
+    process.kill()
+    failed = process.wait() not in (-signal.SIGKILL, 0)
+    if failed:
+        (machine.place / "pid").unlink()  # and leave its words to who started it
+    else:
+        shutil.rmtree(machine.place, ignore_errors=True)
+    os._exit(0)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def alive(place: Path) -> bool:
+    """Say whether a machine runs."""
+    try:
+        keeper = int((place / "pid").read_text(encoding="ascii"))
+        return b"vm.py" in Path(f"/proc/{keeper}/cmdline").read_bytes() and (place / "ssh_config").exists()
+    except (OSError, ValueError):
+        return False
+
+
+def stop(place: Path) -> None:
+    """End a machine; it need not run."""
+    if alive(place):
+        keeper = int((place / "pid").read_text(encoding="ascii"))
+        os.kill(keeper, signal.SIGTERM)
+        for _each in range(100):
+            if not Path(f"/proc/{keeper}").exists() or not place.exists():
+                break
+            time.sleep(0.1)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def wait(name: str, seconds: float) -> None:
+    """Return when a machine has started its system.
+
+    :param seconds: that it may take.
+    """
+    ends = time.monotonic() + seconds
+    # `degraded` is a system that has started, too.
+    argv = ["ssh", "-F", str(SSH_CONFIG), "-o", "ConnectTimeout=20", name, "systemctl is-system-running --wait"]
+    while time.monotonic() < ends and alive(RUNNING / name):
+        try:
+            answer = subprocess.run(
+                argv, capture_output=True, text=True, check=False, timeout=max(ends - time.monotonic(), 1))
+        except subprocess.TimeoutExpired:
+            break
+        if answer.stdout.strip() in ("running", "degraded"):
+            return
+        time.sleep(1)
+    console = (CONSOLES / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+    state = f"did not start its system in {seconds:g} seconds" if alive(RUNNING / name) else "ended"
+    raise Problem("\n".join([f"{name} {state}. Its console:", *console]))
+
+
+def running() -> list[str]:
+    """Return the names of the machines that run."""
+    return sorted(place.name for place in RUNNING.glob("*/") if alive(place))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    starting = verbs.add_parser("start", help="start a machine")
+    starting.add_argument("name")
+    starting.add_argument("--scenario", required=True)
+    starting.add_argument("--image", required=True)
+    starting.add_argument("--memory", type=int, default=2048, help="MiB")
+    starting.add_argument("--cpus", type=int, default=2)
+    starting.add_argument("--host", action="append", default=[], help="NAME=ADDRESS, for every machine of the scenario")
+    waiting = verbs.add_parser("wait", help="wait until a machine has started its system")
+    waiting.add_argument("name")
+    waiting.add_argument("--seconds", type=float, default=600)
+    for verb, words in {"stop": "end a machine", "shell": "log in to a machine, or run a command there"}.items():
+        verbs.add_parser(verb, help=words).add_argument("name")
+    verbs.choices["shell"].add_argument("command", nargs=argparse.REMAINDER)
+    verbs.add_parser("list", help="list the machines that run")
+    chosen = parser.parse_args()
+    try:
+        if chosen.verb == "start":
+            names = dict(entry.split("=", 1) for entry in chosen.host)
+            if chosen.name not in names:
+                raise Problem(f"None of --host gives the address of {chosen.name}.")
+            machine = Machine(chosen.name, names[chosen.name], chosen.scenario, chosen.memory, chosen.cpus)
+            start(machine, chosen.image, names)
+        elif chosen.verb == "stop":
+            stop(RUNNING / chosen.name)
+        elif chosen.verb == "wait":
+            wait(chosen.name, chosen.seconds)
+        elif chosen.verb == "list":
+            print("\n".join(running()))
+        else:
+            if chosen.name not in running():
+                raise Problem(f"{chosen.name} does not run; {', '.join(running()) or 'none'} does.")
+            os.execvp("ssh", ["ssh", "-F", str(SSH_CONFIG), chosen.name, *chosen.command])
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Prints the labels that the policy has for paths, then the file systems of others: PATH... -- PATH...
+set -eu
+while [ "$1" != -- ]; do
+  matchpathcon -n "$1"
+  shift
+done
+shift
+# A place that does not exist yet is on no network.
+stat --file-system --format=%T "$@" 2> /dev/null || true

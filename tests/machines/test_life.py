@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The virtual machines of tests leave nothing behind, however a run ends. Needs root, as making their disks does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from ansible_collections.rootless.buildah.molecule.machines import vm
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+
+NAME = "life-one"
+PLACE = vm.RUNNING / NAME
+TOOL = str(ROOT / "molecule/machines/vm.py")
+
+
+def call(*arguments: str, owner: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "MACHINES_OWNER": str(owner or "")}
+    return subprocess.run([TOOL, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def start(owner: int = 0, image: str = "debian-13") -> subprocess.CompletedProcess[str]:
+    return call("start", NAME, "--scenario", "life", "--image", image, "--host", f"{NAME}=10.76.8.1", owner=owner)
+
+
+def guests() -> list[int]:
+    """Return the QEMU processes that run the machine."""
+    words = f"\0-name\0{NAME}\0".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if words in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    for _each in range(200):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError(what)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs() -> Iterator[None]:
+    vm.stop(PLACE)
+    assert not guests()
+    yield
+    vm.stop(PLACE)
+
+
+def test_it_goes_on_without_who_started_it_and_ends_when_told() -> None:
+    assert start().returncode == 0
+    assert len(guests()) == 1
+    assert NAME in call("list").stdout.split()
+    assert "runs already" in start().stdout
+    assert call("stop", NAME).returncode == 0
+    until(lambda: not guests() and not PLACE.exists(), "something is left")
+
+
+def test_it_ends_with_the_run_that_owns_it() -> None:
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        assert start(owner.pid).returncode == 0
+        assert guests()
+        owner.kill()
+    until(lambda: not guests() and not PLACE.exists(), "the machine outlives its owner")
+
+
+def test_it_ends_with_its_keeper() -> None:
+    assert start().returncode == 0
+    os.kill(int((PLACE / "pid").read_text()), signal.SIGKILL)
+    until(lambda: not guests(), "the machine outlives its keeper")
+    assert NAME not in call("list").stdout.split()
+    # What the keeper could not remove does not keep the next one from running.
+    assert start().returncode == 0
+
+
+def test_what_it_writes_has_no_name_and_its_image_stays_as_it_is() -> None:
+    image = vm.image("debian-13").disk
+    before = image.stat()
+    assert start().returncode == 0
+    (guest,) = guests()
+    files = {os.readlink(path) for path in Path(f"/proc/{guest}/fd").iterdir()}
+    assert any(name.endswith(" (deleted)") and "vl." in name for name in files), files
+    assert call("stop", NAME).returncode == 0
+    assert (image.stat().st_mtime_ns, image.stat().st_size) == (before.st_mtime_ns, before.st_size)
+
+
+@pytest.mark.parametrize("image, words", [
+    ("/nowhere/disk.qcow2", "There is no image /nowhere/disk.qcow2."),
+    ("debian-99", "There is no recipe for Debian 99"),
+    (f"{ROOT}/molecule", "There is no image"),
+    ("/proc/self/mem", "/mem is no disk that QEMU can use"),
+])  # fmt: skip
+def test_an_image_that_is_not_there_is_told(image: str, words: str) -> None:
+    done = start(image=image)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert not guests() and not PLACE.exists()
+
+
+def test_logging_in_to_what_does_not_run_is_told() -> None:
+    done = call("shell", NAME, "true")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{NAME} does not run")
