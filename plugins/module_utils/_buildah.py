@@ -54,11 +54,15 @@ class Buildah:
         return tuple(int(part) for part in match.groups("0"))
 
     def image_id(self, name: str) -> Optional[str]:
-        """Return the full id of a local image, 64 hexadecimal digits, or None when there is none of that name."""
+        """Return the full id of a local image, 64 hexadecimal digits, or None when there is none of that name.
+
+        A pull that was killed at its very end leaves an image that lacks a part; it is as good as none, and the next
+        pull makes it whole.
+        """
         done = self._run(["inspect", "--type=image", "--format={{.FromImageID}}", name], check=False)
         if done.rc == 0:
             return done.text.strip()
-        if "image not known" in done.stderr:
+        if "image not known" in done.stderr or "consider removing the image to resolve the issue" in done.stderr:
             return None
         raise self._failed(done, f"cannot look up {name} in the local store")
 

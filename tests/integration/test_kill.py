@@ -291,6 +291,19 @@ def test_killed_at_random_moments(ground: Ground, capsys: pytest.CaptureFixture[
     orphans(ground)
 
 
+def test_a_base_whose_fetch_was_broken_off_is_fetched_again(ground: Ground) -> None:
+    ground.forget_images()
+    ground.out.mkdir()
+    os.chown(ground.out, ground.builder.uid, ground.builder.gid)
+    ground.builder.build(**ground.options(1))
+    base = ground.registry.manifest("kill/base", "1")["config"]["digest"].partition(":")[2]
+    # What a pull leaves that is killed at the end: the image is in the table, its manifest is not in its place.
+    (ground.builder.home / f".local/share/containers/storage/overlay-images/{base}/manifest").unlink()
+    result = ground.builder.build(**ground.options(2))
+    assert result["built"]
+    assert ground.image_content() == "content 2\n"
+
+
 def orphans(ground: Ground) -> None:
     """No layer lies in the store that the store does not know of."""
     storage = ground.builder.home / ".local/share/containers/storage"
