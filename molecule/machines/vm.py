@@ -41,6 +41,8 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 # the time: 1 GiB makes a boot three times as fast.
 EMULATION = ("-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,-cx16")
 KVM = ("-accel", "kvm", "-cpu", "host")
+# What its keeper is sent for a machine that hangs.
+START_AGAIN = signal.SIGUSR1
 CLOUD_DISK = 20 << 30  # bytes; published images have 2 to 10 GiB, most of which they fill
 # The networks inside a machine, told apart by the last byte of the address of the card.
 NETWORKS = {
@@ -361,20 +363,34 @@ def _keep(machine: Machine, argv: Sequence[str], owner: int) -> NoReturn:
     with open(os.devnull, "r+b") as null, (machine.place / "words").open("wb") as words:
         for number, file in enumerate((null, words, words)):
             os.dup2(file.fileno(), number)
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: process.kill())
-    (machine.place / "pid").write_text(str(os.getpid()), encoding="ascii")
-    watched = [os.pidfd_open(process.pid)]
+    again, over = True, False
+    process: Optional[subprocess.Popen[bytes]] = None
+
+    def end(number: int, _frame: object) -> None:
+        nonlocal again, over
+        again = number == START_AGAIN
+        over = not again
+        if process:
+            process.kill()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, START_AGAIN):
+        signal.signal(number, end)
+    watched = []
     if owner:
         try:
             watched.append(os.pidfd_open(owner))
         except ProcessLookupError:
+            again = False
+    (machine.place / "pid").write_text(str(os.getpid()), encoding="ascii")
+    while again:
+        again = False
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+        if over:  # the signal came before there was anything to end
             process.kill()
-    select.select(watched, [], [])
-    process.kill()
-    failed = process.wait() not in (-signal.SIGKILL, 0)
-    if failed:
+        select.select([os.pidfd_open(process.pid), *watched], [], [])
+        process.kill()
+        process.wait()
+    if process and process.returncode not in (-signal.SIGKILL, 0):
         (machine.place / "pid").unlink()  # and leave its words to who started it
     else:
         shutil.rmtree(machine.place, ignore_errors=True)
@@ -409,11 +425,14 @@ def stop(place: Path) -> None:
 def wait(name: str, seconds: float) -> None:
     """Return when a machine has started its system.
 
-    :param seconds: that it may take.
+    :param seconds: that it may take. One that lets nobody in for half of them is started again, once.
     """
     ends = time.monotonic() + seconds
+    # One in a hundred emulated guests hangs in its first seconds, with its processors idle.
+    hangs: Optional[float] = time.monotonic() + seconds / 2
     # `degraded` is a system that has started, too.
-    argv = ["ssh", "-F", str(SSH_CONFIG), "-o", "ConnectTimeout=20", name, "systemctl is-system-running --wait"]
+    connect = f"ConnectTimeout={max(1, min(20, int(seconds / 8)))}"
+    argv = ["ssh", "-F", str(SSH_CONFIG), "-o", connect, name, "systemctl is-system-running --wait"]
     while time.monotonic() < ends and alive(RUNNING / name):
         try:
             answer = subprocess.run(
@@ -422,6 +441,10 @@ def wait(name: str, seconds: float) -> None:
             break
         if answer.stdout.strip() in ("running", "degraded"):
             return
+        if hangs is not None and time.monotonic() > hangs:
+            hangs = None
+            print(f"{name} has not let anybody in for {seconds / 2:g} seconds: starting it again.", file=sys.stderr)
+            os.kill(int((RUNNING / name / "pid").read_text(encoding="ascii")), START_AGAIN)
         time.sleep(1)
     console = (CONSOLES / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
     state = f"did not start its system in {seconds:g} seconds" if alive(RUNNING / name) else "ended"

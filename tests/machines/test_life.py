@@ -86,6 +86,18 @@ def test_it_ends_with_its_keeper() -> None:
     assert start().returncode == 0
 
 
+def test_a_machine_that_hangs_is_started_again() -> None:
+    assert start().returncode == 0
+    (first,) = guests()
+    os.kill(first, signal.SIGSTOP)
+    waited = call("wait", NAME, "--seconds", "8")
+    assert "starting it again" in waited.stderr
+    (second,) = guests()
+    assert second != first
+    assert call("stop", NAME).returncode == 0
+    until(lambda: not guests() and not PLACE.exists(), "something is left")
+
+
 def test_what_it_writes_has_no_name_and_its_image_stays_as_it_is() -> None:
     image = vm.image("debian-13").disk
     before = image.stat()
