@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,17 @@ def test_a_release_without_a_recipe_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("There is no recipe for Debian 99;")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_without_go_is_told(tmp_path: Path) -> None:
+    """There, an old Go says what it is."""
+    recipe = str(ROOT / "molecule/machines/kubernetes")
+    old = tmp_path / "go"
+    old.write_text("#!/bin/sh\necho go1.25.4\n")
+    old.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([recipe, str(tmp_path / "cache")], env=environment, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "built by Go 1.26 or newer; here is go1.25.4. Remedy:" in done.stderr
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["kubernetes.lock"]
