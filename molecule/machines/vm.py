@@ -12,6 +12,7 @@ and is reached by ssh on the loopback address, and one that the machines of a sc
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -27,7 +28,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, NoReturn, Optional, Sequence
+from typing import BinaryIO, Iterator, Mapping, NoReturn, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "machines"
@@ -77,6 +78,8 @@ class Machine:
     :param address: on the network of the scenario.
     :param scenario: whose network it joins.
     :param memory: in MiB.
+    :param forwards: ports of it that are reached at an address of their own on this machine, as
+        ``ADDRESS:PORT:PORT_INSIDE``.
     """
 
     name: str
@@ -84,6 +87,12 @@ class Machine:
     scenario: str
     memory: int = 2048
     cpus: int = 2
+    forwards: tuple[str, ...] = ()
+
+    @property
+    def reached_at(self) -> list[str]:
+        """The addresses of its forwarded ports."""
+        return sorted({forward.split(":")[0] for forward in self.forwards})
 
     @property
     def place(self) -> Path:
@@ -108,11 +117,12 @@ def qemu(machine: Machine, image: Image, accelerator: Sequence[str], port: int) 
     :param port: on the loopback address, forwarded to the machine's port 22.
     """
     disk_format = "raw" if image.kernel else "qcow2"
+    forwards = [f"127.0.0.1:{port}-:22", *("{}:{}-:{}".format(*forward.split(":")) for forward in machine.forwards)]
     argv = [
         "qemu-system-x86_64", *accelerator, "-name", machine.name, "-m", str(machine.memory), "-smp", str(machine.cpus),
         "-nodefaults", "-display", "none", "-serial", f"file:{CONSOLES / machine.name}.log",
         "-drive", f"file={image.disk},format={disk_format},if=virtio,snapshot=on,cache=unsafe",
-        "-netdev", f"user,id=outside,hostfwd=tcp:127.0.0.1:{port}-:22",
+        "-netdev", ",".join(["user,id=outside", *(f"hostfwd=tcp:{forward}" for forward in forwards)]),
         "-device", f"virtio-net-pci,netdev=outside,mac={machine.mac}:01",
         "-netdev", f"socket,id=scenario,mcast={group(machine.scenario)},localaddr=127.0.0.1",
         "-device", f"virtio-net-pci,netdev=scenario,mac={machine.mac}:02",
@@ -193,18 +203,21 @@ def _padded(data: bytes) -> bytes:
 # Below this line: what is done with it.
 
 
-def image(wanted: str) -> Image:
+def image(wanted: str, things: Sequence[str] = ()) -> Image:
     """Return an image.
 
     :param wanted: ``debian-12`` and the like, made from packages; or the path or the URL of a cloud image.
+    :param things: that it has from the beginning, as the recipe ``image`` takes them; not for a cloud image.
     """
     if wanted.startswith("debian-"):
-        argv = [str(HERE / "image"), wanted[7:], str(IMAGES)]
+        argv = [str(HERE / "image"), wanted[7:], str(IMAGES), *things]
         made = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
         if made.returncode != 0:
             raise Problem(f"The image {wanted} could not be made; the lines above say why.")
         place = Path(made.stdout.strip())
         return Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
+    if things:
+        raise Problem(f"Nothing can be put into the image {wanted}: {', '.join(things)}.")
     path = _downloaded(wanted) if "://" in wanted else Path(wanted).expanduser().resolve()
     if not path.is_file():
         raise Problem(f"There is no image {path}.")
@@ -290,14 +303,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(machine: Machine, wanted: str, names: Mapping[str, str]) -> None:
+def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Sequence[str] = ()) -> None:
     """Start a machine that does not run yet; it goes on when this returns."""
     if alive(machine.place):
         print(f"{machine.name} runs already.")
         return
     if shutil.which("qemu-system-x86_64") is None:
         raise Problem("There is no qemu-system-x86_64. Remedy: install qemu-system-x86 (Debian) or qemu-kvm (RHEL).")
-    booted = image(wanted)
+    booted = image(wanted, things)
     shutil.rmtree(machine.place, ignore_errors=True)
     for place in (machine.place, CONSOLES):
         place.mkdir(parents=True, exist_ok=True)
@@ -357,13 +370,47 @@ def _write_ssh_config(machine: Machine, port: int, key: Path) -> None:
     SSH_CONFIG.write_text(f"Include {RUNNING}/*/ssh_config\n", encoding="ascii")
 
 
-def _keep(machine: Machine, argv: Sequence[str], owner: int) -> NoReturn:
-    """Run a machine until it ends, it is told to, or its owner is gone; then remove what is left of it."""
+def detach(log: Path) -> None:
+    """Make this process go on without who started it; what it says goes to a file."""
     os.setsid()
-    with open(os.devnull, "r+b") as null, (machine.place / "words").open("wb") as words:
+    with open(os.devnull, "r+b") as null, log.open("wb") as words:
         for number, file in enumerate((null, words, words)):
             os.dup2(file.fileno(), number)
-    again, over = True, False
+
+
+@contextlib.contextmanager
+def answering(addresses: Sequence[str]) -> Iterator[None]:
+    """Let this machine answer at addresses that it does not have; several processes may want the same.
+
+    A route is enough for that. With an address the connections of this machine would come from that address, and a
+    guest whose own address it is would drop them; from 127.0.0.1 QEMU makes the guest's gateway.
+    """
+    with contextlib.ExitStack() as ends:
+        for address in addresses:
+            # What several use is taken away by the last one. No lock is left by a process that was killed.
+            lock = ends.enter_context(open(f"/run/lock/rootless-buildah-{address}", "wb"))
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            route = ["local", f"{address}/32", "dev", "lo"]
+            call = ["ip", "route", "replace", *route, "src", "127.0.0.1"]
+            done = subprocess.run(call, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise Problem(f"This machine cannot answer at {address}: {done.stderr.strip()}. Remedy: be root.")
+            ends.callback(_answer_no_more, route, lock)
+        yield
+
+
+def _answer_no_more(route: Sequence[str], lock: BinaryIO) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    subprocess.run(["ip", "route", "del", *route], check=False)
+
+
+def _keep(machine: Machine, argv: Sequence[str], owner: int) -> NoReturn:
+    """Run a machine until it ends, it is told to, or its owner is gone; then remove what is left of it."""
+    detach(machine.place / "words")
+    again, over, failed = True, False, True
     process: Optional[subprocess.Popen[bytes]] = None
 
     def end(number: int, _frame: object) -> None:
@@ -381,23 +428,29 @@ def _keep(machine: Machine, argv: Sequence[str], owner: int) -> NoReturn:
             watched.append(os.pidfd_open(owner))
         except ProcessLookupError:
             again = False
-    (machine.place / "pid").write_text(str(os.getpid()), encoding="ascii")
-    while again:
-        again = False
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
-        if over:  # the signal came before there was anything to end
-            process.kill()
-        select.select([os.pidfd_open(process.pid), *watched], [], [])
-        process.kill()
-        process.wait()
-    if process and process.returncode not in (-signal.SIGKILL, 0):
-        (machine.place / "pid").unlink()  # and leave its words to who started it
+    try:
+        with answering(machine.reached_at):
+            (machine.place / "pid").write_text(str(os.getpid()), encoding="ascii")
+            while again:
+                again = False
+                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+                if over:  # the signal came before there was anything to end
+                    process.kill()
+                select.select([os.pidfd_open(process.pid), *watched], [], [])
+                process.kill()
+                process.wait()
+        failed = process is not None and process.returncode not in (-signal.SIGKILL, 0)
+    except Problem as problem:
+        print(problem, flush=True)
+    if failed:
+        (machine.place / "pid").unlink(missing_ok=True)  # and leave its words to who started it
     else:
         shutil.rmtree(machine.place, ignore_errors=True)
     os._exit(0)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """End a new process when the one that makes it ends, however that happens."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -465,6 +518,10 @@ def main() -> int:
     starting.add_argument("--image", required=True)
     starting.add_argument("--memory", type=int, default=2048, help="MiB")
     starting.add_argument("--cpus", type=int, default=2)
+    starting.add_argument("--with", action="append", default=[], dest="things", metavar="THING",
+                          help="a package, or SOURCE=PATH for a program, that an image made from packages has")
+    starting.add_argument("--forward", action="append", default=[], metavar="ADDRESS:PORT:PORT_INSIDE",
+                          help="let this machine answer there for a port of the machine")  # fmt: skip
     starting.add_argument("--host", action="append", default=[], help="NAME=ADDRESS, for every machine of the scenario")
     waiting = verbs.add_parser("wait", help="wait until a machine has started its system")
     waiting.add_argument("name")
@@ -479,8 +536,9 @@ def main() -> int:
             names = dict(entry.split("=", 1) for entry in chosen.host)
             if chosen.name not in names:
                 raise Problem(f"None of --host gives the address of {chosen.name}.")
-            machine = Machine(chosen.name, names[chosen.name], chosen.scenario, chosen.memory, chosen.cpus)
-            start(machine, chosen.image, names)
+            machine = Machine(chosen.name, names[chosen.name], chosen.scenario, chosen.memory, chosen.cpus,
+                              tuple(chosen.forward))  # fmt: skip
+            start(machine, chosen.image, names, chosen.things)
         elif chosen.verb == "stop":
             stop(RUNNING / chosen.name)
         elif chosen.verb == "wait":

@@ -105,3 +105,16 @@ def test_a_machine_without_go_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "built by Go 1.26 or newer; here is go1.25.4. Remedy:" in done.stderr
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["kubernetes.lock"]
+
+
+def test_ports_of_a_machine_are_forwarded_from_addresses_of_their_own() -> None:
+    machine = vm.Machine("one", "10.76.9.1", "trial", forwards=("10.76.9.1:10250:10250", "10.76.9.1:80:8080"))
+    call = " ".join(vm.qemu(machine, vm.Image(Path("/cloud.qcow2")), vm.EMULATION, 2222))
+    assert "hostfwd=tcp:10.76.9.1:10250-:10250,hostfwd=tcp:10.76.9.1:80-:8080 " in call
+    assert machine.reached_at == ["10.76.9.1"]
+    assert MACHINE.reached_at == []
+
+
+def test_nothing_is_put_into_a_cloud_image() -> None:
+    with pytest.raises(vm.Problem, match=r"Nothing can be put into the image /cloud\.qcow2: crun"):
+        vm.image("/cloud.qcow2", ["crun"])
