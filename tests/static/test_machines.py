@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.rootless.buildah.molecule.machines import vm
+from ansible_collections.rootless.buildah.molecule.machines import control_plane, vm
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT, files, load
 
 SCENARIOS = sorted(Path(name).parent.name for name in files("molecule/*/molecule.yml"))
 MACHINE = vm.Machine("one", "10.76.9.1", "trial")
 KEY = "ssh-ed25519 AAAA machines\n"
+PLANE = control_plane.ControlPlane(control_plane.Place(Path("/place")), Path("/programs"), 6443, 2379, 2380)
 
 
 def machines(scenario: str) -> dict[str, dict[str, Any]]:
@@ -93,6 +95,68 @@ def test_a_release_without_a_recipe_is_told(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_ports_of_a_machine_are_forwarded_from_addresses_of_their_own() -> None:
+    machine = vm.Machine("one", "10.76.9.1", "trial", forwards=("10.76.9.1:10250:10250", "10.76.9.1:80:8080"))
+    call = " ".join(vm.qemu(machine, vm.Image(Path("/cloud.qcow2")), vm.EMULATION, 2222))
+    assert "hostfwd=tcp:10.76.9.1:10250-:10250,hostfwd=tcp:10.76.9.1:80-:8080 " in call
+    assert machine.reached_at == ["10.76.9.1"]
+    assert MACHINE.reached_at == []
+
+
+def test_nothing_is_put_into_a_cloud_image() -> None:
+    with pytest.raises(vm.Problem, match=r"Nothing can be put into the image /cloud\.qcow2: crun"):
+        vm.image("/cloud.qcow2", ["crun"])
+
+
+def test_networks_of_a_cluster_are_apart() -> None:
+    addresses = [about["vm_address"] for scenario in SCENARIOS for about in machines(scenario).values()]
+    scenarios = {ipaddress.ip_network(f"{address}/24", strict=False) for address in addresses}
+    inside = [ipaddress.ip_network(network) for network in (control_plane.PODS, control_plane.SERVICES)]
+    everything = [*scenarios, *inside, ipaddress.ip_network("10.0.2.0/24")]
+    assert not any(one.overlaps(other) for one in everything for other in everything if one is not other)
+    # The API server takes the first of them for itself, and its certificate says so.
+    assert ipaddress.ip_address(control_plane.FIRST_SERVICE) == next(inside[1].hosts())
+
+
+def test_the_programs_of_a_control_plane_agree() -> None:
+    server, store = control_plane.api_server(PLANE), control_plane.etcd(PLANE)
+    assert f"--etcd-servers={store[store.index('--listen-client-urls') + 1]}" in server
+    assert PLANE.server == "https://10.0.2.2:6443" and "--secure-port=6443" in server
+    manager = control_plane.others(PLANE)["system:kube-controller-manager"]
+    assert {option for option in manager if "service-cluster-ip-range" in option} <= set(server)
+
+
+def test_a_kubeconfig_needs_no_other_file() -> None:
+    made = control_plane.kubeconfig(PLANE.server, "admin", b"ca", b"certificate", b"key")
+    assert made["clusters"][0]["cluster"] == {"server": PLANE.server, "certificate-authority-data": "Y2E="}
+    assert made["users"][0]["user"] == {"client-certificate-data": "Y2VydGlmaWNhdGU=", "client-key-data": "a2V5"}
+    assert made["current-context"] == made["contexts"][0]["name"]
+
+
+def test_logins_are_in_the_form_of_registries_clients() -> None:
+    made = control_plane.login("10.0.2.2:5443", "push", "secret")
+    assert made == {"auths": {"10.0.2.2:5443": {"auth": "cHVzaDpzZWNyZXQ="}}}
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_certificates_are_what_they_are_for(signed: bool) -> None:
+    text = control_plane.extensions(signed, ["IP:10.0.2.2", "DNS:one"])
+    assert ("CA:TRUE" in text) is not signed
+    assert ("serverAuth" in text) is signed
+    assert "subjectAltName = IP:10.0.2.2, DNS:one\n" in text
+
+
+@pytest.mark.parametrize("chosen, used", [
+    (None, None),
+    ("", None),
+    ("/place/kubeconfig", None),
+    ("/home/me/.kube/config", "/home/me/.kube/config"),
+])  # fmt: skip
+def test_another_cluster_can_be_used(chosen: str | None, used: str | None) -> None:
+    environment = {} if chosen is None else {"KUBECONFIG": chosen}
+    assert control_plane.elsewhere(environment, PLANE.place) == used
+
+
 def test_a_machine_without_go_is_told(tmp_path: Path) -> None:
     """There, an old Go says what it is."""
     recipe = str(ROOT / "molecule/machines/kubernetes")
@@ -107,14 +171,7 @@ def test_a_machine_without_go_is_told(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["kubernetes.lock"]
 
 
-def test_ports_of_a_machine_are_forwarded_from_addresses_of_their_own() -> None:
-    machine = vm.Machine("one", "10.76.9.1", "trial", forwards=("10.76.9.1:10250:10250", "10.76.9.1:80:8080"))
-    call = " ".join(vm.qemu(machine, vm.Image(Path("/cloud.qcow2")), vm.EMULATION, 2222))
-    assert "hostfwd=tcp:10.76.9.1:10250-:10250,hostfwd=tcp:10.76.9.1:80-:8080 " in call
-    assert machine.reached_at == ["10.76.9.1"]
-    assert MACHINE.reached_at == []
-
-
-def test_nothing_is_put_into_a_cloud_image() -> None:
-    with pytest.raises(vm.Problem, match=r"Nothing can be put into the image /cloud\.qcow2: crun"):
-        vm.image("/cloud.qcow2", ["crun"])
+def test_registry_settings_are_json_that_says_where_everything_is() -> None:
+    settings = json.loads(json.dumps(control_plane.registry_settings(Path("/place"), 5443)))
+    assert settings["http"]["addr"] == "0.0.0.0:5443"
+    assert settings["auth"]["htpasswd"]["path"] == "/place/htpasswd"
