@@ -18,6 +18,9 @@ import pytest
 from ansible_collections.rootless.buildah.molecule.machines import control_plane, vm
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
+# The programs are built first, which takes minutes and Go.
+pytestmark = pytest.mark.long
+
 TOOL = str(ROOT / "molecule/machines/control_plane.py")
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "docker-registry")
 
