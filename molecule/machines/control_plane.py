@@ -134,7 +134,7 @@ def others(plane: ControlPlane) -> dict[str, list[str]]:
     alone = ("--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")
     options = {
         "kube-controller-manager": (
-            "--allocate-node-cidrs=true", f"--cluster-cidr={PODS}", f"--service-cluster-ip-range={SERVICES}",
+            f"--service-cluster-ip-range={SERVICES}",
             "--service-account-private-key-file=accounts.key", "--root-ca-file=ca.crt",
             "--use-service-account-credentials=true",
         ),

@@ -80,6 +80,7 @@ class Machine:
     :param memory: in MiB.
     :param forwards: ports of it that are reached at an address of their own on this machine, as
         ``ADDRESS:PORT:PORT_INSIDE``.
+    :param tree: a directory whose content it has before its system starts for the first time.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Machine:
     memory: int = 2048
     cpus: int = 2
     forwards: tuple[str, ...] = ()
+    tree: Optional[Path] = None
 
     @property
     def reached_at(self) -> list[str]:
@@ -178,22 +180,35 @@ def seed(machine: Machine, names: Mapping[str, str], authorized_key: str) -> dic
     }
 
 
-def archive(files: Mapping[str, str]) -> bytes:
-    """Return a cpio archive of files below /identity, in the form that the kernel unpacks (its initramfs document)."""
-    made = b""
-    directories = sorted({str(parent) for path in files for parent in Path("identity", path).parents} - {"."})
-    entries = [(path, 0o40755, b"") for path in directories]
+def archive(files: Mapping[str, str], tree: Optional[Path] = None) -> bytes:
+    """Return a cpio archive of files below /identity, in the form that the kernel unpacks (its initramfs document).
+
+    :param tree: a directory; what is below it is in the archive, too, with its modes.
+    """
     # sshd refuses keys that others may read.
-    entries += [
-        (f"identity/{path}", 0o100600 if "/ssh_host_" in path or ".ssh/" in path else 0o100644, text.encode())
+    found = {
+        path: (0o100600 if "/ssh_host_" in path or ".ssh/" in path else 0o100644, text.encode())
         for path, text in files.items()
-    ]
+    }
+    directories = {"identity"}
+    for path in sorted(tree.rglob("*")) if tree else ():
+        assert tree is not None
+        inside = str(path.relative_to(tree))
+        if path.is_symlink():
+            found[inside] = path.lstat().st_mode, os.fsencode(os.readlink(path))
+        elif path.is_dir():
+            directories.add(f"identity/{inside}")
+        else:
+            found[inside] = path.stat().st_mode, path.read_bytes()
+    directories |= {str(parent) for path in found for parent in Path("identity", path).parents} - {"."}
+    entries = [(path, 0o40700 if path.endswith("/.ssh") else 0o40755, b"") for path in sorted(directories)]
+    entries += [(f"identity/{path}", mode, data) for path, (mode, data) in found.items()]
+    made = []
     for number, (path, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], 1):
         name = path.encode() + b"\0"
-        mode = 0o40700 if path.endswith("/.ssh") else mode
         fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
-        made += _padded(b"070701" + b"".join(b"%08X" % field for field in fields) + name) + _padded(data)
-    return made
+        made += [_padded(b"070701" + b"".join(b"%08X" % field for field in fields) + name), _padded(data)]
+    return b"".join(made)
 
 
 def _padded(data: bytes) -> bytes:
@@ -217,7 +232,7 @@ def image(wanted: str, things: Sequence[str] = ()) -> Image:
         place = Path(made.stdout.strip())
         return Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
     if things:
-        raise Problem(f"Nothing can be put into the image {wanted}: {', '.join(things)}.")
+        raise Problem(f"Nothing can be put into {wanted}, which is no image of ours: {', '.join(things)}.")
     path = _downloaded(wanted) if "://" in wanted else Path(wanted).expanduser().resolve()
     if not path.is_file():
         raise Problem(f"There is no image {path}.")
@@ -311,6 +326,8 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
     if shutil.which("qemu-system-x86_64") is None:
         raise Problem("There is no qemu-system-x86_64. Remedy: install qemu-system-x86 (Debian) or qemu-kvm (RHEL).")
     booted = image(wanted, things)
+    if machine.tree and not booted.kernel:
+        raise Problem(f"Nothing can be put into {wanted}, which is no image of ours: {machine.tree}.")
     shutil.rmtree(machine.place, ignore_errors=True)
     for place in (machine.place, CONSOLES):
         place.mkdir(parents=True, exist_ok=True)
@@ -321,7 +338,7 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
         host_key = machine.place / "host-key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key)], check=True)
         files["etc/ssh/ssh_host_ed25519_key"] = host_key.read_text(encoding="ascii")
-        (machine.place / "initrd").write_bytes(booted.initrd.read_bytes() + archive(files))
+        (machine.place / "initrd").write_bytes(booted.initrd.read_bytes() + archive(files, machine.tree))
     else:
         try:
             booted = Image(grown(booted.disk, machine.place))
@@ -520,6 +537,7 @@ def main() -> int:
     starting.add_argument("--cpus", type=int, default=2)
     starting.add_argument("--with", action="append", default=[], dest="things", metavar="THING",
                           help="a package, or SOURCE=PATH for a program, that an image made from packages has")
+    starting.add_argument("--tree", type=Path, help="a directory whose content it has from the beginning; its own")
     starting.add_argument("--forward", action="append", default=[], metavar="ADDRESS:PORT:PORT_INSIDE",
                           help="let this machine answer there for a port of the machine")  # fmt: skip
     starting.add_argument("--host", action="append", default=[], help="NAME=ADDRESS, for every machine of the scenario")
@@ -537,7 +555,7 @@ def main() -> int:
             if chosen.name not in names:
                 raise Problem(f"None of --host gives the address of {chosen.name}.")
             machine = Machine(chosen.name, names[chosen.name], chosen.scenario, chosen.memory, chosen.cpus,
-                              tuple(chosen.forward))  # fmt: skip
+                              tuple(chosen.forward), chosen.tree)  # fmt: skip
             start(machine, chosen.image, names, chosen.things)
         elif chosen.verb == "stop":
             stop(RUNNING / chosen.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.rootless.buildah.molecule.cluster import node
 from ansible_collections.rootless.buildah.molecule.machines import control_plane, vm
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT, files, load
 
@@ -65,6 +67,24 @@ def test_the_kernel_unpacks_what_makes_a_machine_itself(tmp_path: Path) -> None:
     assert f"MACAddress={MACHINE.mac}:02" in network and "Address=10.76.9.1/24" in network
 
 
+def test_a_machine_has_files_of_its_own(tmp_path: Path) -> None:
+    tree, place = tmp_path / "tree", tmp_path / "unpacked"
+    (tree / "etc/one").mkdir(parents=True)
+    (tree / "etc/empty").mkdir()
+    place.mkdir()
+    (tree / "etc/one/data").write_bytes(bytes(range(256)))
+    (tree / "etc/secret").write_text("of the tree\n")
+    (tree / "etc/secret").chmod(0o600)
+    (tree / "etc/link").symlink_to("/nowhere")
+    subprocess.run(["busybox", "cpio", "-idu"], input=vm.archive({"etc/hostname": "one\n"}, tree), cwd=place,
+                   check=True, capture_output=True)  # fmt: skip
+    assert (place / "identity/etc/one/data").read_bytes() == bytes(range(256))
+    assert (place / "identity/etc/empty").is_dir()
+    assert oct((place / "identity/etc/secret").stat().st_mode)[-3:] == "600"
+    assert os.readlink(place / "identity/etc/link") == "/nowhere"
+    assert (place / "identity/etc/hostname").read_text() == "one\n"
+
+
 def test_a_cloud_image_is_told_the_same_by_its_seed() -> None:
     seed = vm.seed(MACHINE, {"one": "10.76.9.1", "two": "10.76.9.2"}, KEY)
     assert seed["user-data"].startswith("#cloud-config\n")
@@ -104,7 +124,7 @@ def test_ports_of_a_machine_are_forwarded_from_addresses_of_their_own() -> None:
 
 
 def test_nothing_is_put_into_a_cloud_image() -> None:
-    with pytest.raises(vm.Problem, match=r"Nothing can be put into the image /cloud\.qcow2: crun"):
+    with pytest.raises(vm.Problem, match=r"Nothing can be put into /cloud\.qcow2, .*: crun"):
         vm.image("/cloud.qcow2", ["crun"])
 
 
@@ -175,3 +195,24 @@ def test_registry_settings_are_json_that_says_where_everything_is() -> None:
     settings = json.loads(json.dumps(control_plane.registry_settings(Path("/place"), 5443)))
     assert settings["http"]["addr"] == "0.0.0.0:5443"
     assert settings["auth"]["htpasswd"]["path"] == "/place/htpasswd"
+
+
+def test_nodes_know_the_ways_to_each_others_pods() -> None:
+    nodes = {name: about["vm_address"] for name, about in machines("cluster").items()}
+    login = json.dumps(control_plane.kubeconfig(PLANE.server, "system:node:cluster-one", b"of the cluster", b"", b""))
+    made = {name: node.files(name, nodes, login, "of the registry") for name in nodes}
+    assert len(made) == 2
+    for name, found in made.items():
+        (subnet,) = re.findall(r'"subnet": "(.*)"', found["etc/cni/net.d/10-pods.conflist"])
+        assert ipaddress.ip_network(subnet).subnet_of(ipaddress.ip_network(control_plane.PODS))
+        others = [other for key, other in made.items() if key != name]
+        way = f"Destination={subnet}\nGateway={nodes[name]}\n"
+        assert all(way in other["etc/systemd/network/20-scenario.network.d/pods.conf"] for other in others)
+        assert way not in found["etc/systemd/network/20-scenario.network.d/pods.conf"]
+        assert found["etc/kubernetes/ca.crt"] == "of the cluster"
+        assert found["etc/default/kubelet"] == f"ADDRESS={nodes[name]}\n"
+
+
+def test_the_sandboxes_image_is_the_one_that_nodes_bring() -> None:
+    (name,) = re.findall(r"oci-archive:\$1:(\S+)\"", (ROOT / "molecule/cluster/busybox").read_text())
+    assert f'sandbox_image = "{name}"' in (ROOT / "molecule/cluster/node/etc/containerd/config.toml").read_text()
