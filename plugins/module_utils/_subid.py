@@ -51,7 +51,11 @@ def overlapping(own: Sequence[IdRange]) -> tuple[IdRange, ...]:
     ))
 
 
-KUBELET_RANGE = IdRange(2147483648, 7208960)  # what a kubelet without a line of its own in /etc/subuid uses
+KUBELET_RANGE = IdRange(2147483648, 7208960)  # for 110 pods, above every range that distributions give out
+
+
+def _rounded_up(number: int, unit: int) -> int:
+    return -(-number // unit) * unit
 
 
 class Spans:
@@ -89,15 +93,18 @@ class Spans:
             parts.append(IdRange(start, wanted.last - start + 1))
         return tuple(parts)
 
-    def first_gap(self, count: int, low: int, high: int) -> int | None:
-        """Return the lowest id from which ``count`` ids are free and within ``low`` and ``high``, both inclusive."""
-        start = low
+    def first_gap(self, count: int, low: int, high: int, align: int = 1) -> int | None:
+        """Return the lowest id from which ``count`` ids are free and within ``low`` and ``high``, both inclusive.
+
+        :param align: what the id has to be a multiple of.
+        """
+        start = _rounded_up(low, align)
         for first, last in self._spans:
             if last < start:
                 continue
             if first - start >= count:
                 break
-            start = last + 1
+            start = _rounded_up(last + 1, align)
         return start if start + count - 1 <= high else None
 
 
@@ -404,12 +411,15 @@ class Wish:
     :param present: whether to have ranges at all.
     :param count: how many ids at least, uids and gids each.
     :param start: the first id of the range, when it may not be chosen freely.
+    :param align: when not 1, one range is wanted for uids and the same for gids; its start and length are multiples of
+        this, and it begins above the first so many ids. That is what a kubelet demands of its own user.
     """
 
     name: str
     present: bool = True
     count: int = 65536
     start: int | None = None
+    align: int = 1
 
 
 @dataclass(frozen=True)
@@ -463,6 +473,10 @@ def check_wishes(wishes: Sequence[Wish]) -> None:
             raise InputError(f"The range {wish.start}:{wish.count} for {wish.name} is out of bounds",
                              cause=f"ids below {HOST_IDS} belong to the host and {MAX_ID} is the highest",
                              remedy="choose another start, or none")
+        if wish.present and (wish.align < 1 or wish.count % wish.align or (wish.start or 0) % wish.align):
+            raise InputError(f"The range for {wish.name} cannot be aligned",
+                             cause=f"start and count must be multiples of {wish.align}, which must be at least 1",
+                             remedy="ask for a count, and for a start if any, that is a multiple of align")
 
 
 def plan(host: Host, wishes: Sequence[Wish], uids: Mapping[str, int]) -> list[Change]:
@@ -494,6 +508,8 @@ def after(host: Host, change: Change) -> Host:
 def _plan_one(host: Host, wish: Wish, uid: int | None) -> Change:
     if not wish.present:
         return _plan_removal(host, wish.name, uid)
+    if wish.align > 1:
+        return _plan_aligned(host, wish, uid)
     if wish.start is not None:
         return _plan_fixed(host, wish, wish.start, uid)
     need_uids, need_gids = (wish.count - len(Spans(has)) for has in host.owned(wish.name, uid))
@@ -501,6 +517,59 @@ def _plan_one(host: Host, wish: Wish, uid: int | None) -> Change:
         return Change(wish.name)
     _check_bounds(host, wish.name, uid)
     return Change(wish.name, *_allocate(host, wish, need_uids, need_gids, *host.ends(wish.name, uid)))
+
+
+def misaligned(uids: Sequence[IdRange], gids: Sequence[IdRange], count: int, align: int) -> str:
+    """Say why a kubelet would not start with these ranges of its user; empty when it would.
+
+    Source: MakeUserNsManager() and getKubeletMappings() of the kubelet, 1.33 to 1.36. It asks getsubids, and wants one
+    line for uids and the same one for gids.
+
+    :param count: how many ids its pods need together.
+    :param align: how many ids a pod gets.
+    """
+    if tuple(uids) != tuple(gids):
+        return "the ranges of uids and of gids differ"
+    if len(uids) != 1:
+        return f"there are {len(uids)} ranges instead of one"
+    only = uids[0]
+    if only.start % align or only.count % align:
+        return f"start and length of {only} are not both multiples of {align}"
+    if only.start < align:
+        return f"{only} begins below {align}, where the host's own ids are"
+    if only.count < count:
+        return f"{only} holds {only.count // align} pods and {count // align} are wanted"
+    return ""
+
+
+def _plan_aligned(host: Host, wish: Wish, uid: int | None) -> Change:
+    own = host.owned(wish.name, uid)
+    if any(own):
+        why = misaligned(*own, wish.count, wish.align)
+        if not why and wish.start is not None and own[0][0].start != wish.start:
+            why = f"{own[0][0]} does not begin at {wish.start}"
+        if not why:
+            return Change(wish.name)
+        # A second range would be no help, and pods may be running with ids of the first.
+        raise InputError(
+            f"The ranges of {wish.name} cannot be used as they are", cause=why,
+            remedy=f"end what runs with ids of {wish.name} (for a kubelet: drain the node), take the ranges away with "
+                   "state: absent, and run this again")
+    _check_bounds(host, wish.name, uid)
+    taken = [item for item, what in host.obstacles(besides=(wish.name,))]
+    usual = KUBELET_RANGE.start if wish.start is None else wish.start
+    start = None
+    for low, high in ((usual, usual + wish.count - 1), *(() if wish.start is not None else (
+            (usual, MAX_ID), (max(HOST_IDS, wish.align), usual - 1)))):
+        start = Spans(taken).first_gap(wish.count, low, min(high, MAX_ID), wish.align)
+        if start is not None:
+            break
+    if start is None:
+        where = "anywhere" if wish.start is None else f"at {wish.start}"
+        raise InputError(f"There is no room for {wish.count} ids in one range for {wish.name} {where}",
+                         remedy="ask for fewer ids (a kubelet's maxPods), or free some in /etc/subuid and /etc/subgid")
+    only = (IdRange(start, wish.count),)
+    return Change(wish.name, only, only)
 
 
 def _check_bounds(host: Host, name: str, uid: int | None) -> None:

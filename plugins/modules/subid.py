@@ -44,6 +44,9 @@ options:
       start:
         description: As O(start), for this user.
         type: int
+      align:
+        description: As O(align), for this user.
+        type: int
       state:
         description: As O(state), for this user.
         type: str
@@ -67,6 +70,17 @@ options:
       - It may lie outside the limits in C(/etc/login.defs), but it must be free.
       - The user C(kubelet) may have what is otherwise kept for it.
     type: int
+  align:
+    description:
+      - When not 1, the user shall have exactly one range, the same for uids and gids, whose start and length are
+        multiples of this number. A kubelet demands that of the user C(kubelet), with 65536 or what its configuration
+        has for C(userNamespaces.idsPerPod).
+      - O(count) must be a multiple of it. Unless O(start) is given the range begins at 2147483648 where that is free,
+        and elsewhere outside of everything that new ranges keep off; the limits of subordinate ids in
+        C(/etc/login.defs) do not count.
+      - A range that fulfils all that stays. With any other one the module fails, for pods may be using its ids.
+    type: int
+    default: 1
   reserved:
     description: Ids that no new range may touch, for example those of a directory service that cannot be enumerated.
     type: list
@@ -145,6 +159,12 @@ EXAMPLES = r"""
     reserved:
       - start: 200000000
         count: 200000
+
+- name: Ids for the user namespaces of 110 pods, as a kubelet demands them
+  rootless.buildah.subid:
+    name: kubelet
+    count: 7208960
+    align: 65536
 
 - name: Ask whether all ranges can really be mapped, changing nothing
   rootless.buildah.subid:
@@ -464,6 +484,7 @@ def wishes_of(params: dict[str, Any]) -> list[Wish]:
             present=(user.get("state") or params["state"]) == "present",
             count=params["count"] if user.get("count") is None else user["count"],
             start=user.get("start"),
+            align=params["align"] if user.get("align") is None else user["align"],
         )
         for user in users
     ]
@@ -497,6 +518,7 @@ def main() -> None:
         "name": {"type": "str", "required": True, "aliases": ["user"]},
         "count": {"type": "int"},
         "start": {"type": "int"},
+        "align": {"type": "int"},
         "state": {"type": "str", "choices": ["present", "absent"]},
     }
     module = AnsibleModule(
@@ -506,6 +528,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "count": {"type": "int", "default": 65536},
             "start": {"type": "int"},
+            "align": {"type": "int", "default": 1},
             "reserved": {
                 "type": "list", "elements": "dict", "default": [],
                 "options": {"start": {"type": "int", "required": True}, "count": {"type": "int", "required": True}},

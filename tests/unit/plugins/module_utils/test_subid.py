@@ -27,6 +27,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     clashes,
     find_problems,
     mapping_is_stale,
+    misaligned,
     parse_line,
     plan,
     subid_service,
@@ -291,6 +292,89 @@ class TestFixedStart:
         assert plan_one(host(), "kubelet", 998, **fixed).add_uids == (KUBELET_RANGE,)
         with pytest.raises(InputError, match="reserved for the kubelet"):
             plan_one(host(), **fixed)
+
+
+class TestAligned:
+    """What a kubelet demands of its user."""
+
+    WISH: dict[str, Any] = {"count": 7208960, "align": 65536}
+
+    def planned(self, seen: Host, **wish: Any) -> tuple[IdRange, ...]:
+        change = plan_one(seen, "kubelet", 998, **{**self.WISH, **wish})
+        assert change.add_uids == change.add_gids
+        assert len(change.add_uids) <= 1
+        assert not change.del_uids + change.del_gids
+        return change.add_uids
+
+    @pytest.mark.parametrize("tables", ["", "build:100000:65536\nci:165536:65536\n", "x:2147483647:1\n"])
+    def test_the_usual_range_is_taken_where_it_is_free(self, tables: str) -> None:
+        assert self.planned(host(tables)) == (KUBELET_RANGE,)
+
+    def test_fewer_pods_need_fewer_ids(self) -> None:
+        assert self.planned(host(), count=50 * 65536) == (IdRange(2147483648, 50 * 65536),)
+
+    @pytest.mark.parametrize("other, start", [
+        ("ipa:2147483648:1\n", 2147483648 + 65536),
+        ("ipa:2147480000:100000\n", 2147483648 + 2 * 65536),  # ends at 2147579999
+        ("ipa:2150000000:2140000000\n", 65536 * 2),  # nothing fits above: below, and after the host's own ids
+    ])
+    def test_otherwise_the_next_that_is_free_and_aligned(self, other: str, start: int) -> None:
+        found = self.planned(host(other, uids={65537: "someone"}))
+        assert found == (IdRange(start, 7208960),)
+        assert found[0].start % 65536 == 0
+
+    @pytest.mark.parametrize("more", [
+        {"uids": {2147483700: "ad-user"}}, {"gids": {2147483700: "ad-group"}},
+        {"reserved": (IdRange(2147483648, 10),)}, {"subgid": "other:2147483648:10\n"},
+    ])
+    def test_it_keeps_off_whatever_there_is(self, more: dict[str, Any]) -> None:
+        assert self.planned(host("", **more)) == (IdRange(2147483648 + 65536, 7208960),)
+
+    @pytest.mark.parametrize("line", [
+        "kubelet:2147483648:7208960", "kubelet:65536:7208960", "kubelet:131072:14417920", "998:2147483648:7208960"])
+    def test_a_range_that_will_do_stays(self, line: str) -> None:
+        assert self.planned(host(f"{line}\n", gids={998: "kubelet"})) == ()
+
+    @pytest.mark.parametrize("subuid, subgid, why", [
+        ("kubelet:100000:7208960\n", None, "not both multiples of 65536"),
+        ("kubelet:131072:7208961\n", None, "not both multiples of 65536"),
+        ("kubelet:131072:65536\n", None, "holds 1 pods and 110 are wanted"),
+        ("kubelet:0:7208960\n", None, "begins below 65536"),
+        ("kubelet:131072:7208960\n", "", "the ranges of uids and of gids differ"),
+        ("kubelet:131072:7208960\n", "kubelet:65536:7208960\n", "the ranges of uids and of gids differ"),
+        ("kubelet:131072:7208960\nkubelet:2147483648:65536\n", None, "there are 2 ranges instead of one"),
+    ])
+    def test_one_that_will_not_do_is_an_error_and_never_moved(self, subuid: str, subgid: str | None, why: str) -> None:
+        with pytest.raises(InputError, match="cannot be used as they are") as error:
+            self.planned(host(subuid, subgid))
+        assert why in error.value.cause
+        assert "drain the node" in error.value.remedy
+
+    def test_a_start_may_be_given(self) -> None:
+        assert self.planned(host(), start=1048576) == (IdRange(1048576, 7208960),)
+        with pytest.raises(InputError, match="at 1048576"):
+            self.planned(host("other:1048576:1\n"), start=1048576)
+        with pytest.raises(InputError, match="does not begin at 1048576"):
+            self.planned(host("kubelet:2147483648:7208960\n"), start=1048576)
+
+    @pytest.mark.parametrize("wish", [{"count": 65537}, {"align": 0}, {"start": 100000}])
+    def test_numbers_that_cannot_be_aligned_are_refused(self, wish: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match="cannot be aligned"):
+            self.planned(host(), **wish)
+
+    def test_a_full_host_is_told(self) -> None:
+        with pytest.raises(InputError, match="no room for 7208960 ids"):
+            self.planned(host("other:65536:4294901759\n"))
+
+    def test_other_users_keep_off_afterwards(self) -> None:
+        wishes = [Wish("kubelet", **self.WISH), Wish("build")]
+        first, second = plan(host(), wishes, {})
+        assert not first.add_uids[0].overlaps(second.add_uids[0])
+
+    def test_the_rule_is_the_kubelets(self) -> None:
+        assert misaligned([KUBELET_RANGE], [KUBELET_RANGE], 7208960, 65536) == ""
+        assert misaligned([], [], 7208960, 65536) == "there are 0 ranges instead of one"
+        assert "multiples of 131072" in misaligned([IdRange(65536, 131072)], [IdRange(65536, 131072)], 131072, 131072)
 
 
 class TestRemoval:
