@@ -777,9 +777,16 @@ class TestSite:
             host.site("teardown", groups=["builders"])
 
     def test_every_group_may_be_empty(self, host: Host) -> None:
-        assert host.site(groups=["cluster_nodes"]).status == 0
-        assert host.site("teardown", groups=["cluster_nodes"]).status == 0
         assert host.site(groups=["image_store_server"]).changed == 0
+        assert host.site("teardown", groups=["image_store_server"]).status == 0
+
+    def test_a_host_that_is_no_node_is_told_so(self, host: Host) -> None:
+        try:
+            failed = host.site(groups=["cluster_nodes"])
+            assert failed.status != 0
+            assert "There is neither containerd nor CRI-O here" in failed.words
+        finally:
+            assert host.site("teardown", groups=["cluster_nodes"]).status == 0
 
 
 # No Debian has grubby. This one does what is asked of it, and nothing else.
