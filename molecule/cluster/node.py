@@ -74,7 +74,7 @@ def main() -> int:
         print(problem, file=sys.stderr)
         return 1
     shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(HERE / "node", tree)
+    shutil.copytree(HERE / "root", tree)
     authority = (place.registry / "ca.crt").read_text(encoding="ascii")
     nodes = dict(entry.split("=", 1) for entry in chosen.host)
     for path, text in files(chosen.name, nodes, login, authority).items():

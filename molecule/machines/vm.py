@@ -191,15 +191,15 @@ def archive(files: Mapping[str, str], tree: Optional[Path] = None) -> bytes:
         for path, text in files.items()
     }
     directories = {"identity"}
-    for path in sorted(tree.rglob("*")) if tree else ():
+    for entry in sorted(tree.rglob("*")) if tree else ():
         assert tree is not None
-        inside = str(path.relative_to(tree))
-        if path.is_symlink():
-            found[inside] = path.lstat().st_mode, os.fsencode(os.readlink(path))
-        elif path.is_dir():
+        inside = str(entry.relative_to(tree))
+        if entry.is_symlink():
+            found[inside] = entry.lstat().st_mode, os.fsencode(os.readlink(entry))
+        elif entry.is_dir():
             directories.add(f"identity/{inside}")
         else:
-            found[inside] = path.stat().st_mode, path.read_bytes()
+            found[inside] = entry.stat().st_mode, entry.read_bytes()
     directories |= {str(parent) for path in found for parent in Path("identity", path).parents} - {"."}
     entries = [(path, 0o40700 if path.endswith("/.ssh") else 0o40755, b"") for path in sorted(directories)]
     entries += [(f"identity/{path}", mode, data) for path, (mode, data) in found.items()]

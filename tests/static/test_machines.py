@@ -204,7 +204,7 @@ def test_nodes_know_the_ways_to_each_others_pods() -> None:
     assert len(made) == 2
     for name, found in made.items():
         (subnet,) = re.findall(r'"subnet": "(.*)"', found["etc/cni/net.d/10-pods.conflist"])
-        assert ipaddress.ip_network(subnet).subnet_of(ipaddress.ip_network(control_plane.PODS))
+        assert ipaddress.IPv4Network(subnet).subnet_of(ipaddress.IPv4Network(control_plane.PODS))
         others = [other for key, other in made.items() if key != name]
         way = f"Destination={subnet}\nGateway={nodes[name]}\n"
         assert all(way in other["etc/systemd/network/20-scenario.network.d/pods.conf"] for other in others)
@@ -215,4 +215,4 @@ def test_nodes_know_the_ways_to_each_others_pods() -> None:
 
 def test_the_sandboxes_image_is_the_one_that_nodes_bring() -> None:
     (name,) = re.findall(r"oci-archive:\$1:(\S+)\"", (ROOT / "molecule/cluster/busybox").read_text())
-    assert f'sandbox_image = "{name}"' in (ROOT / "molecule/cluster/node/etc/containerd/config.toml").read_text()
+    assert f'sandbox_image = "{name}"' in (ROOT / "molecule/cluster/root/etc/containerd/config.toml").read_text()
