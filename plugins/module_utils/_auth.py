@@ -32,14 +32,34 @@ def merged_auth(
     return json.dumps({"auths": auths, **({"credHelpers": helpers} if helpers else {})}).encode()
 
 
+def picked_logins(named: Optional[str], hosts: Sequence[str], given: Mapping[str, tuple[str, str]]) -> bytes:
+    """Return a containers-auth.json(5) file with the logins for some hosts and no others.
+
+    :param named: a file with logins; None for none.
+    :param given: name and password by host, which come first.
+    """
+    auths, _helpers = _logins(named, {}) if named else ({}, {})
+    # A login may be for a part of a registry.
+    picked = {place: login for place, login in auths.items() if _host(place) in hosts}
+    for host in hosts:
+        if host in given:
+            picked[host] = {"auth": base64.b64encode(":".join(given[host]).encode()).decode()}
+    return json.dumps({"auths": picked}).encode()
+
+
 def login_hosts(named: Optional[str], environment: Mapping[str, str]) -> frozenset[str]:
     """Return the registries that a user has a login for.
 
     :param named: the file the user named; None to find it where buildah does.
     """
     auths, helpers = _logins(named, environment)
-    hosts = {re.sub(r"^https?://", "", place).partition("/")[0] for place in (*auths, *helpers)}
-    return frozenset("docker.io" if host in _DOCKER_HUB else host for host in hosts)
+    return frozenset(_host(place) for place in (*auths, *helpers))
+
+
+def _host(place: str) -> str:
+    """Return the registry that an entry of a file with logins is for."""
+    host = re.sub(r"^https?://", "", place).partition("/")[0]
+    return "docker.io" if host in _DOCKER_HUB else host
 
 
 def own_auth_file(environment: Mapping[str, str], empty: str) -> Optional[str]:

@@ -21,6 +21,7 @@ BASE_NAME = "org.opencontainers.image.base.name"
 class BuildFiles:
     """Where an executor put what the build reads and writes; all paths absolute.
 
+    :param marker: an empty file; None where no killed build has to be tidied up after.
     :param pins: names of bases (as written and as expanded) and named contexts, with what they stand for.
     :param secrets: paths of secret files by id.
     """
@@ -28,7 +29,7 @@ class BuildFiles:
     context: str
     containerfile: str
     iidfile: str
-    marker: str
+    marker: Optional[str] = None
     ignorefile: Optional[str] = None
     pins: Sequence[tuple[str, str]] = ()
     secrets: Mapping[str, str] = ()  # type: ignore[assignment]
@@ -71,7 +72,7 @@ def build_arguments(
         argv += [f"--annotation={BASE_NAME}={base_name}"]
     for option, flag in (("args", "build-arg"), ("labels", "label"), ("annotations", "annotation"), ("env", "env")):
         argv += [f"--{flag}={name}={value}" for name, value in sorted(inputs[option].items())]
-    argv += [f"--secret=id={MARKER_SECRET},src={files.marker}"]
+    argv += [f"--secret=id={MARKER_SECRET},src={files.marker}"] if files.marker else []
     argv += [f"--secret=id={name},src={path}" for name, path in dict(files.secrets).items()]
     for option, flag in (
         ("ssh", "ssh"),

@@ -147,9 +147,7 @@ class Engine:
     """
 
     def __init__(self, like: BuildInputs, settings: Settings) -> None:
-        refuse_root(like["allow_root"])
-        for program in ("buildah", "skopeo"):
-            require(program)
+        self._require(like)
         self._settings = settings
         self._environment = environment()
         self._like = like
@@ -160,6 +158,13 @@ class Engine:
         self._contexts = ContextReader()
         self._base_answers: dict[str, Optional[bytes]] = {}
         self._version: Optional[Version] = None
+
+    @staticmethod
+    def _require(like: BuildInputs) -> None:
+        """Refuse to go on where a build cannot work."""
+        refuse_root(like["allow_root"])
+        for program in ("buildah", "skopeo"):
+            require(program)
 
     def _open_store(self, chosen: Mapping[str, Any]) -> None:
         """Settle which image store is used, and with it what is remembered."""
@@ -415,7 +420,7 @@ class Engine:
     def _carry_out(self, outlook: Outlook, lock: FileLock) -> Outcome:
         inputs, todo = outlook.inputs, outlook.plan
         outcome = Outcome()
-        started = _now()
+        started = now()
         image = ""
         record = BuildRecord(
             outlook.key, outlook.resolution.variants, uncovered=outlook.resolution.uncovered, started=started
@@ -484,7 +489,7 @@ class Engine:
                 self._state.keep_apart(image)
             images.append(image)
         self._refuse_moved(outlook)
-        record = replace(record, finished=_now(), artifacts=outcome.report.artifacts, versions=self._versions())
+        record = replace(record, finished=now(), artifacts=outcome.report.artifacts, versions=self._versions())
         self._keep_artifacts(outlook, job, outcome)
         image, before = images[0], outlook.local.tag_id
         if len(images) > 1:
@@ -727,7 +732,8 @@ def _patience(inputs: BuildInputs) -> Patience:
     return Patience(inputs["retries"], duration_seconds(inputs["retry_delay"]))
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the present as RFC 3339 writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Protocol
 
 from ansible_collections.rootless.buildah.plugins.module_utils._bases import Base
+from ansible_collections.rootless.buildah.plugins.module_utils._context_archive import Part
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
 
@@ -19,6 +20,7 @@ class VariantWork:
 
     :param bases: each base under every word that the recipe uses for it.
     :param contexts: named contexts that are no images, as given.
+    :param parts: the directories that the build reads, with what of them; ``context`` and ``named/NAME``.
     :param nocache: the layer cache cannot see an input of this recipe.
     :param platform_unseen: nor that a layer is one of another platform, because it lies on no base.
     :param apart: take no layer from the cache and leave none there, because others would take it.
@@ -30,6 +32,7 @@ class VariantWork:
     platform: str
     bases: Mapping[str, Base] = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
     ignorefile: Optional[str] = None
     nocache: bool = False
     platform_unseen: bool = False

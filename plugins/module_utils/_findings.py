@@ -321,7 +321,121 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand="as for userns_off",
     ),
 )
-BY_ID = {finding.id: finding for finding in FINDINGS}
+# What keeps Jobs of a cluster from building; the cluster tells which by itself.
+IN_CLUSTER: tuple[Finding, ...] = (
+    _finding(
+        "pod_security",
+        ERROR,
+        "the Pod Security level of the namespace does not admit pods that build; baseline does",
+        "Let the namespace enforce baseline: label pod-security.kubernetes.io/enforce (role cluster_builder)",
+        by_hand="the level of a namespace is its administrator's to choose",
+    ),
+    _finding(
+        "pod_policy",
+        ERROR,
+        "a policy of the cluster refuses the pod; the profiles that builds need are for labelled namespaces only",
+        "Apply the role cluster_builder to the namespace, or use a profile that its policy allows",
+        by_hand="what policies allow is for the cluster's administrator to say",
+    ),
+    _finding(
+        "pod_quota",
+        ERROR,
+        "the quota of the namespace has no room for the build",
+        "Wait for other builds, ask for less with job.resources and job.storage, or raise the quota (role "
+        "cluster_builder)",
+        by_hand="which of them is right depends on the cluster",
+    ),
+    _finding(
+        "pod_host_users",
+        ERROR,
+        "the pod has no user namespace of its own: the API server or the node ignored hostUsers, and root in the pod "
+        "would be root of the node",
+        "Switch the feature gate UserNamespacesSupport on, upgrade to Kubernetes 1.33, or use job.profile: b",
+        by_hand="feature gates are set where the control plane and the kubelets are started",
+    ),
+    _finding(
+        "pod_userns",
+        ERROR,
+        "the node cannot make a user namespace for the pod: its runtime, kernel or the ids of user kubelet do not do",
+        "Apply the role cluster_node to the node; it needs Linux 6.3, containerd 2.0 or CRI-O 1.25, and crun 1.9 or "
+        "runc 1.2",
+        by_hand="the role is the remedy",
+    ),
+    _finding(
+        "pod_image_volume",
+        ERROR,
+        "the cluster mounts no images as volumes, which is how the build context gets into the pod",
+        "Switch the feature gate ImageVolume on, upgrade to Kubernetes 1.35, or set job.context_mount: fetch",
+        by_hand="feature gates are set where the control plane and the kubelets are started",
+    ),
+    _finding(
+        "pod_seccomp_missing",
+        ERROR,
+        "the node lacks the seccomp profile rootless-build.json, without which the runtime starts no build",
+        "Apply the role cluster_node to the node",
+        by_hand="the role makes the profile from the distribution's own list",
+    ),
+    _finding(
+        "pod_apparmor_missing",
+        ERROR,
+        "the AppArmor profile rootless-build is not loaded on the node, without which the runtime starts no build",
+        "Apply the role cluster_node to the node",
+        by_hand="the role writes the profile",
+    ),
+    _finding(
+        "pod_container",
+        ERROR,
+        "the node's runtime does not start the container",
+        "Look at the words of the runtime, and at its log on the node",
+        by_hand="there are many causes",
+    ),
+    _finding(
+        "pod_image_pull",
+        ERROR,
+        "the node cannot pull the builder image or the build context: the name does not mean the same to it, its "
+        "login or its certificate is wrong, or the image is gone",
+        "Check the name, the Secret rootless-buildah-pull (role cluster_builder) and the node's certs.d entry for the "
+        "registry (role cluster_node)",
+        by_hand="which of them it is, the words of the node say",
+    ),
+    _finding(
+        "pod_unschedulable",
+        ERROR,
+        "no node takes the pod: none has the label of the profile, or none has room",
+        "Apply the role cluster_node to nodes, ask for less with job.resources, or wait longer with "
+        "job.schedule_timeout",
+        by_hand="which of them it is, the scheduler's words say",
+    ),
+    _finding(
+        "pod_evicted",
+        ERROR,
+        "the node evicted the pod: the build needs more room on the disk than it may have, or the node's disk is full",
+        "Raise job.storage, or free the node's disk",
+        by_hand="how much a build may need is its user's to say",
+    ),
+    _finding(
+        "pod_disrupted",
+        ERROR,
+        "nodes were drained or lost more often than a build survives",
+        "Run the task again when the cluster is quiet",
+        by_hand="it passes by itself",
+    ),
+    _finding(
+        "pod_memory",
+        ERROR,
+        "the build needs more memory than it may have",
+        "Raise limits.memory in job.resources",
+        by_hand="how much a build may need is its user's to say",
+    ),
+    _finding(
+        "pod_deadline",
+        ERROR,
+        "the build took longer than it may",
+        "Raise job.deadline; a layer cache (job.cache_claim, cache_from and cache_to) makes builds shorter",
+        by_hand="how long a build may take is its user's to say",
+    ),
+)
+BY_ID = {finding.id: finding for finding in (*FINDINGS, *IN_CLUSTER)}
 
 
 def known(name: str) -> dict[str, str]:

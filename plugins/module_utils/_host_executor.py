@@ -18,12 +18,13 @@ from ansible_collections.rootless.buildah.plugins.module_utils._build_command im
     list_push_arguments,
     push_arguments,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._build_failure import build_failure
+from ansible_collections.rootless.buildah.plugins.module_utils._build_secrets import Mask, secret_bytes
 from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
 from ansible_collections.rootless.buildah.plugins.module_utils._confinement import Confinement, confine
-from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._executor import BuildReport, VariantWork
 from ansible_collections.rootless.buildah.plugins.module_utils._files import sha256_file
-from ansible_collections.rootless.buildah.plugins.module_utils._findings import finding_for
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import (
     BuildInputs,
@@ -34,7 +35,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._inputs import (
 from ansible_collections.rootless.buildah.plugins.module_utils._job import Job
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Completed
 from ansible_collections.rootless.buildah.plugins.module_utils._script_guard import guard, interpreter
-from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader, failing_step, last_lines
+from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader
 from ansible_collections.rootless.buildah.plugins.module_utils._user import buildah_runtime_dir, home, runtime_dir
 
 # buildah's log tells which image stood in for a step.
@@ -235,15 +236,14 @@ class HostExecutor:
 
         :param cached: takes the ids of the images that came from the layer cache.
         """
-        canaries = _canaries(inputs, self._job)
+        mask = self._mask(inputs)
         temporary = self._temporary_directory(inputs)
         reader = StepReader()
         lines: list[str] = []
         with open(self._log_path, "a", encoding="utf-8", opener=_private) as log:
 
             def on_line(line: str, now: float) -> None:
-                for canary in canaries:
-                    line = line.replace(canary, "********")
+                line = mask(line)
                 log.write(line + "\n")
                 log.flush()
                 lines.append(line)
@@ -261,9 +261,9 @@ class HostExecutor:
                 on_line=on_line,
             )
         report.steps += [_step(step) for step in reader.steps()]
-        done = replace(done, stdout=b"", stderr="\n".join(last_lines(lines)))
+        done = replace(done, stdout=b"", stderr="")
         if done.rc != 0:
-            raise self._failure(inputs, done, lines)
+            raise build_failure(inputs, done.argv, done.rc, lines, self._log_path)
         return done
 
     def _temporary_directory(self, inputs: BuildInputs) -> str:
@@ -302,57 +302,19 @@ class HostExecutor:
             offline=inputs["network"] == "none",
         )
 
-    def _failure(self, inputs: BuildInputs, done: Completed, lines: list[str]) -> BuildahError:
-        found = finding_for("\n".join(lines))
-        step = None if inputs.is_script else failing_step(lines)
-        what = "the native script" if inputs.is_script else f"the step {step}" if step else "the build"
-        how = f"was ended by signal {-done.rc}" if done.rc < 0 else f"ended with exit status {done.rc}"
-        last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
-        return CommandError(
-            f"{what} of {inputs.image} {how}",
-            done.argv,
-            done.rc,
-            "",
-            done.stderr,
-            cause=found.cause if found else last,
-            remedy=(found.remedy if found else f"Read the log: {self._log_path}"),
-            finding=found.id if found else "",
-        )
-
     def _secret_file(self, secret: Secret) -> str:
         """Put a secret where only the build finds it; it goes with the job."""
-        if secret.src is not None:
-            try:
-                with open(secret.src, "rb") as file:
-                    data = file.read()
-            except OSError as error:
-                raise InputError(
-                    f"secret {secret.id!r} cannot be read",
-                    f"{secret.src}: {error.strerror}",
-                    "Check the path and that the builder user may read it",
-                ) from error
-        elif secret.env is not None:
-            if secret.env not in os.environ:
-                raise InputError(
-                    f"secret {secret.id!r} has no value",
-                    f"the variable {secret.env} is not set for the task",
-                    "Let become hand it on (--preserve-env), or use src or value; environment: would show it to all",
-                )
-            data = os.environ[secret.env].encode("utf-8", "surrogateescape")
-        else:
-            data = (secret.value or "").encode()
+        data = secret_bytes(secret)
         self._job.directory("secrets")
         return self._job.write(f"secrets/{secret.id}", data)
 
-
-def _canaries(inputs: BuildInputs, job: Job) -> list[str]:
-    """Return texts that must not reach the log: what RUN steps could print of their secrets."""
-    found = []
-    for secret in inputs.secrets:
-        path = os.path.join(job.path, "secrets", secret.id)
-        with open(path, encoding="utf-8", errors="replace") as file:
-            found += [line.strip() for line in file.read().splitlines() if len(line.strip()) >= 4]
-    return sorted(found, key=len, reverse=True)
+    def _mask(self, inputs: BuildInputs) -> Mask:
+        """Return what keeps from the log what RUN steps could print of their secrets."""
+        held = []
+        for secret in inputs.secrets:
+            with open(os.path.join(self._job.path, "secrets", secret.id), "rb") as file:
+                held.append(file.read())
+        return Mask(held)
 
 
 def _step(step: object) -> dict[str, object]:

@@ -16,6 +16,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._context import (
     credential_files,
     digest_context,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._context_archive import Part
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._executor import VariantWork
 from ansible_collections.rootless.buildah.plugins.module_utils._ignore import IgnoreFile, find_ignore_file
@@ -161,7 +162,7 @@ class _Resolver:
                 f"build context {name} at {value}" for name, value in plain.items() if value.startswith(_URL_SCHEMES)
             ]
             context: Optional[ContextDigest] = None
-            bound = None
+            bound: Optional[ContextDigest] = None
             if inputs.path is None and need.context_used:
                 raise InputError(
                     "the Containerfile copies from a build context, but there is none",
@@ -171,14 +172,14 @@ class _Resolver:
             if inputs.path and need.copy_sources:
                 context = self._contexts.copied(inputs.path, ignore.patterns, need.copy_sources)
             if inputs.path and need.bind_sources:
-                bound = self._contexts.mounted(inputs.path, need.bind_sources).digest
+                bound = self._contexts.mounted(inputs.path, need.bind_sources)
             resolved = Resolved(
                 bases={
                     f"{word}={base.name}" if word in named else base.name: base.identity for word, base in found.items()
                 },
                 context=context.digest if context else None,
                 files=context.files if context else {},
-                bind_sources=bound,
+                bind_sources=bound.digest if bound else None,
                 contexts=digests,
                 args=need.args,
             )
@@ -188,6 +189,7 @@ class _Resolver:
                 platform,
                 found,
                 plain,
+                self._parts(context, bound, plain),
                 ignore.path,
                 bool(need.cache_blind),
                 platform_unseen=platform != host_platform() and _may_begin_with_nothing(parsed),
@@ -267,6 +269,17 @@ class _Resolver:
                 digests[name] = self._contexts.named(root).digest
                 plain[name] = root
         return digests, plain
+
+    def _parts(
+        self, context: Optional[ContextDigest], bound: Optional[ContextDigest], plain: Mapping[str, str]
+    ) -> tuple[Part, ...]:
+        """Return what a build reads of the file system, all of which has been hashed by now."""
+        files = {**(context.files if context else {}), **(bound.files if bound else {})}
+        parts = [Part("context", self._inputs.path, files)] if self._inputs.path else []
+        return (*parts, *(
+            Part(f"named/{name}", root, self._contexts.named(root).files, owners=True)
+            for name, root in plain.items() if not root.startswith(_URL_SCHEMES)
+        ))  # fmt: skip
 
     def _base(self, name: str, platform: str) -> Optional[Base]:
         if str(ImageName.parse(name).tagged()) in self._pending:

@@ -132,6 +132,8 @@ def test_action_groups_hold_the_modules_that_share_registry_options() -> None:
 @pytest.mark.parametrize("name", ON_HOSTS)
 def test_hosts_need_the_standard_library_only(name: str) -> None:
     allowed = set(sys.stdlib_module_names) | {"ansible", "ansible_collections"}
+    if name.endswith("/_kube_door.py"):  # runs where the kubeconfig is, and tells when its library is missing
+        allowed |= {"kubernetes", "urllib3"}
     assert {module.split(".")[0] for module in imports(name)} <= allowed
     for module in imports(name):
         if module.split(".")[0] == "ansible":

@@ -1,0 +1,390 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Kubernetes Job that builds an image: fetch, build and push in containers of their own. Pure.
+
+Credentials are mounted where they are used: that for pulling into ``fetch``, that for pushing into ``push``. The
+container in which RUN steps run has none, no service account and, where the build is told so, no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Sequence
+
+from ansible_collections.rootless.buildah.plugins.module_utils._context_image import ARCHIVE
+
+#: The kinds of pods that can build. A: root of a user namespace that the kubelet makes (Kubernetes 1.33). B: uid 1000,
+#: which makes one itself by newuidmap and newgidmap with file capabilities.
+A, B = "a", "b"
+SECCOMP_PROFILE, APPARMOR_PROFILE = "rootless-build.json", "rootless-build"
+#: What the namespace may allow and a node can run, as labels.
+NODE_LABEL = "rootless.buildah/profile-"
+MANAGER = {"app.kubernetes.io/managed-by": "rootless.buildah"}
+IMAGE_ANNOTATION, KEY_ANNOTATION = "rootless.buildah/image", "rootless.buildah/key"
+#: Exit status of a step that found itself without a user namespace of its own (EX_CONFIG of sysexits.h).
+NO_USER_NAMESPACE = 78
+FETCH, BUILD, PUSH = "fetch", "build", "push"
+#: Disruptions of nodes that a build survives by starting again.
+DISRUPTIONS = 3
+
+# What root of the pod's user namespace keeps to unpack layers and to make the namespaces of a build.
+_CAPABILITIES = {A: ("SETUID", "SETGID", "SETFCAP", "CHOWN", "DAC_OVERRIDE", "FOWNER"), B: ("SETUID", "SETGID")}
+_HOMES = {A: "/root", B: "/home/build"}
+_STORES = {A: "/var/lib/containers", B: "/home/build/.local/share/containers"}
+_CONTEXT, _WORK, _AUTH = "/run/build/context", "/run/build/work", "/run/build/auth"
+SECRETS, CERTS = "/run/build/secrets", "/run/build/certs"
+#: Where a build finds what the context's archive holds.
+UNPACKED = f"{_WORK}/unpacked"
+IIDFILE = f"{_WORK}/iid"
+# A namespace that is not the node's: uid 0 is another uid outside (user_namespaces(7)).
+_GUARD = f"""read -r inside outside count < /proc/self/uid_map
+if [ "$inside" = 0 ] && [ "$outside" = 0 ]; then
+  echo "uid 0 of this pod is uid 0 of the node: hostUsers: false was not kept" >&2
+  exit {NO_USER_NAMESPACE}
+fi"""
+# RUN steps under chroot isolation have the network of whoever runs buildah, so buildah itself runs without one.
+_OFFLINE = ("unshare", "--user", "--net", "--mount", "--map-users=0:0:65536", "--map-groups=0:0:65536", "--keep-caps")
+
+
+@dataclass(frozen=True)
+class PodSettings:
+    """What a user may say about the pod; every field is a suboption of ``job``.
+
+    :param deadline: seconds until the Job is ended.
+    :param ttl: seconds that an ended Job stays, for whoever was killed before it read the result.
+    :param storage: a quantity: how much room a build has on its node.
+    :param resources: requests and limits of the containers.
+    :param cache_claim: a claim of a volume that keeps layers from one Job to the next.
+    """
+
+    image: str
+    profile: str = A
+    deadline: int = 3600
+    ttl: int = 3600
+    storage: str = "20Gi"
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    priority_class: Optional[str] = None
+    runtime_class: Optional[str] = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    service_account: str = "rootless-buildah"
+    cache_claim: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a Job does.
+
+    :param image: the destination's full name, for people.
+    :param key: the build key.
+    :param context: the context image by digest.
+    :param mounted: whether the node mounts the context image; otherwise a container fetches it.
+    :param bases: the bases to fetch, by digest, each with the platform to choose from an index, or None.
+    :param build: the arguments of ``buildah`` that build.
+    :param push: the arguments of ``buildah push`` before the image.
+    :param target: where the image is pushed.
+    :param flags: how registries are reached (the flags that buildah's and skopeo's commands share).
+    :param offline: whether RUN steps have no network.
+    :param pull_secret: a Secret with the login for pulling; None without.
+    :param push_secret: the same for pushing.
+    :param build_secret: a Secret with the build's secrets by id.
+    :param certificates: a ConfigMap with certificates of registries.
+    """
+
+    image: str
+    key: str
+    context: str
+    mounted: bool
+    bases: tuple[tuple[str, Optional[str]], ...]
+    build: tuple[str, ...]
+    push: tuple[str, ...]
+    target: str
+    flags: tuple[str, ...] = ()
+    offline: bool = False
+    pull_secret: Optional[str] = None
+    push_secret: Optional[str] = None
+    build_secret: Optional[str] = None
+    certificates: Optional[str] = None
+
+
+def job_name(image: str, key: str) -> str:
+    """Return the name of the Job that builds an image of a key: equal builds meet in one Job.
+
+    A name has 63 characters at most, for pods get it as a label (RFC 1123).
+    """
+    readable = re.sub(r"[^a-z0-9]+", "-", image.rpartition("/")[2].lower()).strip("-")[:30].strip("-")
+    return f"build-{readable}-{hashlib.sha256(f'{image} {key}'.encode()).hexdigest()[:16]}"
+
+
+def job(work: Work, settings: PodSettings, namespace: str) -> dict[str, Any]:
+    """Return the Job (batch/v1), suspended: its Secrets do not exist yet."""
+    labels = {**MANAGER, **settings.labels}
+    name = job_name(work.image, work.key)
+    told = {IMAGE_ANNOTATION: work.image, KEY_ANNOTATION: work.key}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": told},
+        "spec": {
+            "suspend": True,
+            "parallelism": 1,
+            "completions": 1,
+            "backoffLimit": DISRUPTIONS,
+            "podReplacementPolicy": "Failed",
+            "activeDeadlineSeconds": settings.deadline,
+            "ttlSecondsAfterFinished": settings.ttl,
+            # The first rule that matches counts. A drained node is none of the build's fault; everything else that
+            # fails once fails again.
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
+                ]
+            },
+            "template": {
+                "metadata": {"labels": labels, "annotations": {**told, **settings.annotations}},
+                "spec": pod_spec(work, settings),
+            },
+        },
+    }
+
+
+def pod_spec(work: Work, settings: PodSettings) -> dict[str, Any]:
+    """Return the pod of a Job (core/v1, PodSpec)."""
+    fetching = [line for line in (_fetch_context(work), *_fetch_bases(work)) if line]
+    steps = [_container(FETCH, fetching, work, settings)] if fetching else []
+    steps.append(_container(BUILD, _build(work), work, settings))
+    user = (
+        {"runAsUser": 0, "runAsGroup": 0}
+        if settings.profile == A
+        else {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "runAsNonRoot": True}
+    )
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": settings.service_account,
+        "terminationGracePeriodSeconds": 10,
+        "securityContext": {
+            **user,
+            "seccompProfile": {"type": "Localhost", "localhostProfile": SECCOMP_PROFILE},
+            "appArmorProfile": {"type": "Localhost", "localhostProfile": APPARMOR_PROFILE},
+        },
+        "nodeSelector": {f"{NODE_LABEL}{settings.profile}": "true", **settings.node_selector},
+        "volumes": _volumes(work, settings),
+        "initContainers": steps,
+        "containers": [_container(PUSH, _push(work), work, settings)],
+    }
+    if settings.profile == A:
+        spec["hostUsers"] = False
+    if work.pull_secret:
+        spec["imagePullSecrets"] = [{"name": work.pull_secret}]
+    optional = {
+        "tolerations": [dict(one) for one in settings.tolerations],
+        "priorityClassName": settings.priority_class,
+        "runtimeClassName": settings.runtime_class,
+    }
+    return {**spec, **{name: value for name, value in optional.items() if value}}
+
+
+def probe_pod(work: Work, settings: PodSettings, namespace: str) -> dict[str, Any]:
+    """Return the pod as it is shown to the API server before anything is made: admission judges pods, not Jobs."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{job_name(work.image, work.key)[:57]}-trial",
+            "namespace": namespace,
+            "labels": {**MANAGER, **settings.labels},
+            "annotations": dict(settings.annotations),
+        },
+        "spec": pod_spec(work, settings),
+    }
+
+
+def _volumes(work: Work, settings: PodSettings) -> list[dict[str, Any]]:
+    store: dict[str, Any] = {"emptyDir": {"sizeLimit": settings.storage}}
+    if settings.cache_claim:
+        store = {"persistentVolumeClaim": {"claimName": settings.cache_claim}}
+    volumes: list[dict[str, Any]] = [
+        {"name": "store", **store},
+        {"name": "work", "emptyDir": {"sizeLimit": settings.storage}},
+    ]
+    if work.mounted:
+        volumes.append({"name": "context", "image": {"reference": work.context, "pullPolicy": "Always"}})
+    for name, secret in (("pull", work.pull_secret), ("push", work.push_secret), ("secrets", work.build_secret)):
+        if secret:
+            volumes.append({"name": name, "secret": {"secretName": secret, "defaultMode": 0o400}})
+    if work.certificates:
+        volumes.append({"name": "certificates", "configMap": {"name": work.certificates}})
+    return volumes
+
+
+def _container(step: str, lines: Sequence[str], work: Work, settings: PodSettings) -> dict[str, Any]:
+    """Return the container of one step with the mounts of that step and no others."""
+    mounts: list[dict[str, Any]] = [
+        {"name": "store", "mountPath": _STORES[settings.profile]},
+        {"name": "work", "mountPath": _WORK},
+    ]
+    if step == BUILD and work.mounted:
+        mounts.append({"name": "context", "mountPath": _CONTEXT, "readOnly": True})
+    if step == BUILD and work.build_secret:
+        mounts.append({"name": "secrets", "mountPath": SECRETS, "readOnly": True})
+    login = {FETCH: ("pull", work.pull_secret), PUSH: ("push", work.push_secret)}.get(step)
+    if login and login[1]:
+        mounts.append({"name": login[0], "mountPath": _AUTH, "readOnly": True})
+    if step != BUILD and work.certificates:
+        mounts.append({"name": "certificates", "mountPath": CERTS, "readOnly": True})
+    guard = [_GUARD] if settings.profile == A else []
+    environment = {
+        "HOME": _HOMES[settings.profile],
+        "TMPDIR": f"{_WORK}/tmp",
+        "XDG_RUNTIME_DIR": f"{_WORK}/run",
+        "BUILDAH_ISOLATION": "chroot",
+        "STORAGE_DRIVER": "overlay",
+        "LC_ALL": "C.UTF-8",
+    }
+    made = f"mkdir -p {_WORK}/tmp {_WORK}/run"
+    return {
+        "name": step,
+        "image": settings.image,
+        "command": ["/bin/sh", "-euc", "\n".join([*guard, made, *lines])],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "resources": _resources(settings),
+        "securityContext": {
+            "allowPrivilegeEscalation": settings.profile == B,
+            "capabilities": {"drop": ["ALL"], "add": list(_CAPABILITIES[settings.profile])},
+        },
+        "terminationMessagePolicy": "File",
+        "volumeMounts": mounts,
+    }
+
+
+def _resources(settings: PodSettings) -> dict[str, Any]:
+    """Return a container's resources; room on the node's disk is always limited."""
+    given = {kind: dict(settings.resources.get(kind) or {}) for kind in ("requests", "limits")}
+    given["limits"].setdefault("ephemeral-storage", settings.storage)
+    given["requests"].setdefault("ephemeral-storage", "1Gi")
+    return given
+
+
+def _fetch_context(work: Work) -> str:
+    if work.mounted:
+        return ""
+    # Of a dir: copy of the image, the file that is not named after a digest's manifest or configuration is the layer.
+    copy = ["skopeo", "copy", "--quiet", *_source_flags(work.flags), f"docker://{work.context}", f"dir:{_WORK}/image"]
+    layer = (
+        f"""layer=$(sed -n 's/.*"layers":.*"digest":"sha256:\\([0-9a-f]*\\)".*/\\1/p' {_WORK}/image/manifest.json)"""
+    )
+    unpack = f"tar -C {_WORK} -xzf {_WORK}/image/$layer {ARCHIVE} && rm -r {_WORK}/image"
+    return "\n".join([shlex.join(copy), layer, unpack])
+
+
+def _fetch_bases(work: Work) -> list[str]:
+    return [
+        shlex.join([
+            "buildah", "pull", "--quiet", "--retry=3", *work.flags, *_login(work.pull_secret),
+            *([f"--platform={platform}"] if platform else []), f"docker://{reference}",
+        ])
+        for reference, platform in work.bases
+    ]  # fmt: skip
+
+
+def _login(secret: Optional[str]) -> list[str]:
+    return [f"--authfile={_AUTH}/.dockerconfigjson"] if secret else []
+
+
+def _source_flags(flags: Sequence[str]) -> list[str]:
+    return [f"--src-{flag[2:]}" for flag in flags]
+
+
+def _build(work: Work) -> list[str]:
+    archive = f"{_CONTEXT}/{ARCHIVE}" if work.mounted else f"{_WORK}/{ARCHIVE}"
+    argv = [*(_OFFLINE if work.offline else ()), "buildah", *work.build]
+    return [
+        # After a disruption a pod begins with empty volumes, but a step may be repeated on its own.
+        f"rm -rf {UNPACKED} && mkdir -p {UNPACKED}",
+        f"tar -C {UNPACKED} -xpf {archive} --numeric-owner --xattrs --xattrs-include='*'",
+        shlex.join(argv),
+    ]
+
+
+def _push(work: Work) -> list[str]:
+    # RUN steps may have written to every place of the build: what it left is an id, or nothing is pushed.
+    argv = [
+        "buildah",
+        "push",
+        "--quiet",
+        "--retry=3",
+        "--digestfile=/dev/termination-log",
+        *work.flags,
+        *_login(work.push_secret),
+        *work.push,
+    ]
+    return [
+        f"id=$(head -c 71 {IIDFILE})",
+        "id=${id#sha256:}",
+        "case $id in *[!0-9a-f]*|'') echo 'the build left no image id' >&2; exit 1;; esac",
+        shlex.join(argv) + f' "$id" {shlex.quote(f"docker://{work.target}")}',
+    ]
+
+
+def secret(name: str, namespace: str, owner: Mapping[str, Any], data: Mapping[str, str], kind: str) -> dict[str, Any]:
+    """Return a Secret (core/v1) that goes with its Job.
+
+    :param data: values in base64.
+    :param kind: the Secret's type.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": kind,
+        "immutable": True,
+        "metadata": {"name": name, "namespace": namespace, "labels": MANAGER, "ownerReferences": [dict(owner)]},
+        "data": dict(data),
+    }
+
+
+def config_map(name: str, namespace: str, owner: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
+    """Return a ConfigMap (core/v1) that goes with its Job; values in base64."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "immutable": True,
+        "metadata": {"name": name, "namespace": namespace, "labels": MANAGER, "ownerReferences": [dict(owner)]},
+        "binaryData": dict(data),
+    }
+
+
+def owner(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reference to a Job that makes an object go with it."""
+    metadata = found["metadata"]
+    return {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+
+
+def same_work(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Say whether a Job that is there does what is wanted.
+
+    :param wanted: the Job as the API server would make it (a dry run), with its defaults.
+    :param found: the Job that is there.
+    """
+    return _comparable(wanted) == _comparable(found)
+
+
+def _comparable(made: Mapping[str, Any]) -> str:
+    spec = {name: value for name, value in made["spec"].items() if name not in ("selector", "suspend")}
+    template = json.loads(json.dumps(spec["template"]))
+    labels = template.get("metadata", {}).get("labels", {})
+    # The controller's own.
+    for name in list(labels):
+        if name in ("controller-uid", "job-name") or name.startswith("batch.kubernetes.io/"):
+            del labels[name]
+    template.get("metadata", {}).pop("creationTimestamp", None)
+    return json.dumps({**spec, "template": template}, sort_keys=True)

@@ -1,0 +1,289 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One Job from its trial to its digest: made once however many ask for it, watched, and never left behind."""
+
+from __future__ import annotations
+
+import time
+from calendar import timegm
+from typing import Any, Mapping, Optional
+
+from ansible_collections.rootless.buildah.plugins.module_utils._build_failure import build_failure
+from ansible_collections.rootless.buildah.plugins.module_utils._build_secrets import Mask
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
+from ansible_collections.rootless.buildah.plugins.module_utils._executor import BuildReport
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID
+from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_door import Cluster, KubernetesError
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
+    BUILD,
+    FETCH,
+    PUSH,
+    A,
+    PodSettings,
+    Work,
+    config_map,
+    job,
+    owner,
+    probe_pod,
+    same_work,
+    secret,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch import (
+    DONE,
+    FAILED,
+    Problem,
+    View,
+    is_unschedulable,
+    look,
+    refusal,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader, last_lines
+
+_POLL = 1.0  # seconds
+#: How long another controller may take from making a Job to resuming it. After that it is dead.
+_BIRTH = 60.0
+
+
+class Vanished(BuildahError):
+    """The Job is gone before it was seen to end."""
+
+
+class JobRun:
+    """Runs a Job.
+
+    :param extras: what goes with the Job: kind of Secret (empty: a ConfigMap) and values in base64, by name.
+    :param patience: seconds without a node that are no problem yet.
+    :param progress: takes lines that tell what happens, each with the second at which it did.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        work: Work,
+        settings: PodSettings,
+        extras: Mapping[str, tuple[str, Mapping[str, str]]],
+        patience: float,
+        progress: list[dict[str, Any]],
+    ) -> None:
+        self._cluster = cluster
+        self._work = work
+        self._settings = settings
+        self._extras = extras
+        self._patience = patience
+        self._progress = progress
+        self._wanted = job(work, settings, cluster.namespace)
+        self._name = self._wanted["metadata"]["name"]
+        self._uid = ""
+        self._began = time.monotonic()
+        self.digest = ""
+
+    def finish(self, inputs: BuildInputs, mask: Mask, log_path: str, report: BuildReport) -> str:
+        """Make the Job, or take the one that does the same work already, wait for its end and return the digest.
+
+        :param report: takes the steps of the build and where its log is.
+        :raises BuildahError: when the build fails; then nothing of it is left in the cluster.
+        """
+        self._uid = self._ensure()
+        try:
+            view = self._wait()
+        except KeyboardInterrupt:
+            self.delete()
+            raise
+        lines = self._keep_log(view, mask, log_path, report)
+        if view.state == DONE and view.digest:
+            self.digest = view.digest
+            return view.digest
+        error = self._failure(inputs, view, lines, mask, log_path)
+        self.delete()
+        raise error
+
+    def delete(self) -> None:
+        """Remove the Job with all that belongs to it."""
+        self._cluster.delete_job(self._name, self._uid)
+
+    # Making it.
+
+    def _ensure(self) -> str:
+        """Return the uid of the Job that does the work; make it if there is none."""
+        expected = self._try()
+        while True:
+            found = self._cluster.get("jobs", self._name)
+            if found is None:
+                made = self._create()
+                if made:
+                    return made
+            elif self._is_welcome(found, expected):
+                self._tell(f"joining the Job {self._name}, which is there already")
+                return str(found["metadata"]["uid"])
+            else:
+                self._tell(f"replacing the Job {self._name}")
+                self._cluster.delete_job(self._name, found["metadata"]["uid"])
+                time.sleep(_POLL)
+
+    def _try(self) -> Mapping[str, Any]:
+        """Show pod and Job to the API server, which makes neither; return the Job as it would make it."""
+        try:
+            pod = self._cluster.create(probe_pod(self._work, self._settings, self._cluster.namespace), dry_run=True)
+        except KubernetesError as error:
+            found = refusal(error.cause)
+            if found:
+                raise _known(found, f"the cluster takes no pod that builds {self._work.image}", error.cause) from error
+            raise
+        if self._settings.profile == A and pod["spec"].get("hostUsers") is not False:
+            raise _known(
+                "pod_host_users", f"{self._work.image} cannot be built as profile a", "the API server dropped hostUsers"
+            )
+        if self._work.mounted and any("image" not in one for one in pod["spec"]["volumes"] if one["name"] == "context"):
+            raise _known(
+                "pod_image_volume",
+                f"the context of {self._work.image} cannot be mounted",
+                "the API server dropped the volume",
+            )
+        trial = {**self._wanted, "metadata": {**self._wanted["metadata"], "name": f"{self._name[:57]}-trial"}}
+        return self._cluster.create(trial, dry_run=True)
+
+    def _is_welcome(self, found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+        """Say whether a Job that is there may be waited for."""
+        failed = any(
+            one["type"] == "Failed" and one["status"] == "True"
+            for one in found.get("status", {}).get("conditions") or ()
+        )
+        if failed or found["metadata"].get("deletionTimestamp") or not same_work(expected, found):
+            return False
+        # Made, but not resumed: somebody is about to, or died meanwhile.
+        return not found["spec"].get("suspend") or _age(found) < _BIRTH
+
+    def _create(self) -> Optional[str]:
+        """Make the Job with all that belongs to it; None when somebody else was faster."""
+        try:
+            made = self._cluster.create(self._wanted)
+        except KubernetesError as error:
+            if error.status == 409:
+                return None
+            raise
+        uid = str(made["metadata"]["uid"])
+        try:
+            for name, (kind, data) in self._extras.items():
+                of = owner(made)
+                extra = (
+                    secret(name, self._cluster.namespace, of, data, kind)
+                    if kind
+                    else config_map(name, self._cluster.namespace, of, data)
+                )
+                self._create_extra(extra)
+            self._cluster.resume(self._name)
+        except BaseException:
+            self._cluster.delete_job(self._name, uid)
+            raise
+        self._tell(f"made the Job {self._name}")
+        return uid
+
+    def _create_extra(self, extra: Mapping[str, Any]) -> None:
+        """Make what belongs to the Job; one of the same name belongs to a Job that is being removed."""
+        for _each in range(30):
+            try:
+                self._cluster.create(extra)
+                return
+            except KubernetesError as error:
+                if error.status != 409:
+                    raise
+                time.sleep(_POLL)
+        raise KubernetesError(
+            f"{extra['kind']} {extra['metadata']['name']} is there already", "it belongs to another Job", "Delete it"
+        )
+
+    # Watching it.
+
+    def _wait(self) -> View:
+        without_node: Optional[float] = None
+        while True:
+            found = self._cluster.get("jobs", self._name)
+            if found is None or found["metadata"]["uid"] != self._uid:
+                raise Vanished(f"the Job {self._name} is gone", "somebody deleted it", "Run the task again")
+            pods = self._cluster.find("pods", labelSelector=f"batch.kubernetes.io/controller-uid={self._uid}")
+            if not is_unschedulable(pods):
+                without_node = None
+            elif without_node is None:
+                without_node = time.monotonic()
+            waited = time.monotonic() - without_node if without_node is not None else 0.0
+            view = look(found, pods, self._events(pods), waited, self._patience)
+            self._tell(view.doing)
+            if view.state in (DONE, FAILED):
+                return view
+            time.sleep(_POLL)
+
+    def _events(self, pods: list[Any]) -> list[Any]:
+        """Return what is told about the Job and its newest pod, the oldest first."""
+        names = [self._name, *sorted(pod["metadata"]["name"] for pod in pods)[-1:]]
+        found = [
+            one for name in names for one in self._cluster.find("events", fieldSelector=f"involvedObject.name={name}")
+        ]
+        return sorted(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
+
+    def _tell(self, text: str) -> None:
+        if not self._progress or self._progress[-1]["text"] != text:
+            self._progress.append({"seconds": round(time.monotonic() - self._began, 1), "text": text})
+
+    # Its end.
+
+    def _keep_log(self, view: View, mask: Mask, log_path: str, report: BuildReport) -> list[str]:
+        """Write what the steps printed into a file and return the lines of the build."""
+        logs = {step: self._lines(view, step) for step in (FETCH, BUILD, PUSH) if step in view.started}
+        with open(log_path, "w", encoding="utf-8") as file:
+            for step, lines in logs.items():
+                file.writelines(f"{step}: {mask(text)}\n" for _time, text in lines)
+        reader = StepReader()
+        for moment, text in logs.get(BUILD, []):
+            reader.feed(mask(text), moment)
+        report.steps += [
+            {name: getattr(step, name) for name in ("stage", "number", "total", "instruction", "seconds", "cached")}
+            for step in reader.steps()
+        ]
+        report.commands.append(["buildah", *self._work.build])
+        report.log_path = log_path
+        step = view.problem.step if view.problem and view.problem.step else BUILD
+        return [mask(text) for _time, text in logs.get(step, [])]
+
+    def _lines(self, view: View, step: str) -> list[tuple[float, str]]:
+        """Return what a step printed, each line with its time in seconds."""
+        found = []
+        for line in self._cluster.log(view.pod, step).splitlines():
+            moment, _space, text = line.partition(" ")
+            found.append((_seconds(moment), text))
+        return found
+
+    def _failure(self, inputs: BuildInputs, view: View, lines: list[str], mask: Mask, log_path: str) -> BuildahError:
+        problem = view.problem or Problem("", "the push told no digest", PUSH)
+        if problem.finding:
+            error = _known(problem.finding, f"{self._work.image} was not built", mask(problem.words))
+            error.message += "".join(f"\n  {line}" for line in last_lines(lines, 5)) if lines else ""
+            return error
+        if problem.step == BUILD and problem.status is not None:
+            return build_failure(inputs, ["buildah", *self._work.build], problem.status, lines, log_path)
+        what = {FETCH: "the bases of {} were not fetched", PUSH: "{} was not pushed"}.get(
+            problem.step, "{} was not built"
+        )
+        last = (last_lines(lines, 1) or [mask(problem.words)])[-1]
+        return BuildahError(what.format(self._work.image), last, f"Read the log: {log_path}")
+
+
+def _known(finding: str, message: str, words: str) -> BuildahError:
+    """Return an error that the catalogue explains, with the cluster's own words."""
+    known = BY_ID[finding]
+    return BuildahError(message, f"{words}. {known.cause}" if words else known.cause, known.remedy, known.id)
+
+
+def _seconds(moment: str) -> float:
+    """Return a time that the kubelet wrote (RFC 3339 with nanoseconds) in seconds since the epoch."""
+    whole, _dot, part = moment.rstrip("Z").partition(".")
+    try:
+        return timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{part or 0}")
+    except ValueError:
+        return 0.0
+
+
+def _age(found: Mapping[str, Any]) -> float:
+    """Return for how long an object has been there."""
+    return time.time() - _seconds(str(found["metadata"]["creationTimestamp"]))
