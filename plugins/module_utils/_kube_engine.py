@@ -9,7 +9,7 @@ import base64
 import json
 import os
 from dataclasses import replace
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional
 
 from ansible_collections.rootless.buildah.plugins.module_utils._auth import picked_logins
 from ansible_collections.rootless.buildah.plugins.module_utils._build_command import (
@@ -18,10 +18,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._build_command im
     image_push_arguments,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._build_secrets import Mask, secret_bytes
-from ansible_collections.rootless.buildah.plugins.module_utils._buildah import Buildah
 from ansible_collections.rootless.buildah.plugins.module_utils._context import credential_files
 from ansible_collections.rootless.buildah.plugins.module_utils._context_image import ContextImage, read_context
-from ansible_collections.rootless.buildah.plugins.module_utils._engine import Engine, Outcome, Outlook, Settings, now
+from ansible_collections.rootless.buildah.plugins.module_utils._engine import Outcome, Outlook, Settings, now
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.rootless.buildah.plugins.module_utils._executor import VariantWork
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
@@ -43,73 +42,31 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_options imp
     DEFAULTS,
     choose_profile,
     mounts_context,
-    refuse_what_no_pod_does,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_planner import KubePlanner
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_run import JobRun, Vanished
 from ansible_collections.rootless.buildah.plugins.module_utils._lock import FileLock
-from ansible_collections.rootless.buildah.plugins.module_utils._options import FLOOR, Version
-from ansible_collections.rootless.buildah.plugins.module_utils._patience import Patience
 from ansible_collections.rootless.buildah.plugins.module_utils._plan import Delivery, Destination
-from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._record import BuildRecord
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access
 from ansible_collections.rootless.buildah.plugins.module_utils._skopeo import Skopeo, digest_of
-from ansible_collections.rootless.buildah.plugins.module_utils._state import State
-from ansible_collections.rootless.buildah.plugins.module_utils._storage import ISOLATED, Store
-from ansible_collections.rootless.buildah.plugins.module_utils._user import home, require
 
 _DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 _ATTEMPTS = 3
 
 
-class NoStore(Buildah):
-    """Stands in for buildah where there is no image store: nothing is there, and nothing needs to be removed."""
-
-    def __init__(self) -> None:
-        super().__init__(Runner({}), Access(), Patience(0, 0))
-
-    def image_id(self, name: str) -> Optional[str]:
-        return None
-
-    def names(self, prefix: str) -> list[str]:
-        return []
-
-    def remove_containers(self, ids: Sequence[str]) -> None:
-        """There are none."""
-
-
-class KubeEngine(Engine):
+class KubeEngine(KubePlanner):
     """Plans images here and builds them as Jobs.
 
     :param job: the option ``job``.
     """
 
     def __init__(self, like: BuildInputs, settings: Settings, cluster: Cluster, job: Mapping[str, Any]) -> None:
-        refuse_what_no_pod_does(like)
         super().__init__(like, settings)
         self._cluster = cluster
         self._options = job
         self._run: Optional[JobRun] = None
         self.progress: list[dict[str, Any]] = []
-
-    @staticmethod
-    def _require(like: BuildInputs) -> None:
-        require("skopeo")
-
-    def _open_store(self, chosen: Mapping[str, Any]) -> None:
-        self._state = State(os.path.join(home(), ".local/share/rootless.buildah"), "cluster")
-        self._state.prepare()
-        self._store = Store(ISOLATED)
-        self.program = []
-        self._storage_id = "cluster"
-
-    def _buildah(self, access: Optional[Access] = None, inherit: Sequence[int] = ()) -> Buildah:
-        return NoStore()
-
-    def _check_version(self, inputs: BuildInputs) -> Version:
-        # The builder image's buildah refuses by itself what it does not know.
-        self._version = self._version or FLOOR
-        return self._version
 
     def run(self, inputs: BuildInputs) -> tuple[Outlook, Outcome]:
         for attempt in range(_ATTEMPTS):

@@ -32,6 +32,7 @@ _HOPELESS = {
     "CreateContainerConfigError": "pod_container",
     "CreateContainerError": "pod_container",
     "RunContainerError": "pod_container",
+    "ImageVolumeMountFailed": "pod_container",
 }
 # A pull that failed once may succeed the next time; the kubelet has waited when it says this.
 _MAY_PASS = ("ErrImagePull", "RegistryUnavailable")

@@ -20,6 +20,14 @@ description:
   - When nothing has changed, this one call is all that a list of images costs.
 extends_documentation_fragment:
   - rootless.buildah.build.images
+options:
+  backend:
+    description:
+      - Where the images would be built. With V(kubernetes) no image store of this host is asked, and options that mean
+        nothing to a pod are refused, as M(rootless.buildah.buildah_job) does.
+    type: str
+    choices: [host, kubernetes]
+    default: host
 attributes:
   check_mode:
     support: full
@@ -152,6 +160,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._engine import (
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs, validate
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_planner import KubePlanner
 from ansible_collections.rootless.buildah.plugins.module_utils._module import settings
 from ansible_collections.rootless.buildah.plugins.module_utils._options import (
     MUTUALLY_EXCLUSIVE,
@@ -186,6 +195,7 @@ def look(module: AnsibleModule, images: list[BuildInputs]) -> list[tuple[int, Ou
     found: dict[str, tuple[int, Outlook]] = {}
     # A circle is an error of the list, whatever the registries would say.
     order = levels(names, needs)
+    planner = KubePlanner if module.params["backend"] == "kubernetes" else Engine
     engines: dict[str, Engine] = {}
     try:
         # One round of questions for everybody; those whose base turns out to be due are asked again with that
@@ -195,7 +205,7 @@ def look(module: AnsibleModule, images: list[BuildInputs]) -> list[tuple[int, Ou
             of_store.setdefault(json.dumps(storage_of(inputs), sort_keys=True), []).append(inputs)
         first: dict[str, Outlook] = {}
         for those in of_store.values():
-            engine = Engine(those[0], settings(module))
+            engine = planner(those[0], settings(module))
             engines.update((inputs.local_name, engine) for inputs in those)
             outlooks = engine.outlooks(those, check=True, pending={})
             first.update((outlook.inputs.local_name, outlook) for outlook in outlooks)
@@ -239,7 +249,8 @@ def main() -> None:
                 "options": argument_spec(),
                 "mutually_exclusive": MUTUALLY_EXCLUSIVE,
                 "required_together": REQUIRED_TOGETHER,
-            }
+            },
+            "backend": {"type": "str", "choices": ["host", "kubernetes"], "default": "host"},
         },
         supports_check_mode=True,
     )
