@@ -272,7 +272,7 @@ class JobRun:
 def _known(finding: str, message: str, words: str) -> BuildahError:
     """Return an error that the catalogue explains, with the cluster's own words."""
     known = BY_ID[finding]
-    return BuildahError(message, f"{words}. {known.cause}" if words else known.cause, known.remedy, known.id)
+    return BuildahError(message, f"{known.cause} ({words})" if words else known.cause, known.remedy, known.id)
 
 
 def _seconds(moment: str) -> float:

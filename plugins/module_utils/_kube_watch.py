@@ -46,7 +46,7 @@ _CONTAINER = (
 _REFUSED = (
     ("pod_security", re.compile(r"violates PodSecurity")),
     ("pod_quota", re.compile(r"exceeded quota|must specify .* for:|maximum .* usage per|minimum .* usage per")),
-    ("pod_policy", re.compile(r"ValidatingAdmissionPolicy|denied the request|forbidden")),
+    ("pod_policy", re.compile(r"ValidatingAdmissionPolicy|admission webhook .* denied")),
 )
 
 
@@ -203,7 +203,7 @@ def _refused(events: Sequence[Object]) -> Optional[Problem]:
     for one in events:
         words = str(one.get("message"))
         if one.get("reason") == "FailedCreate":
-            return Problem(refusal(words) or "pod_policy", words)
+            return Problem(refusal(words), words)
     return None
 
 
