@@ -1,0 +1,92 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How tests talk to the cluster of a scenario: with kubectl, and with the modules as its users call them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place, programs
+from ansible_collections.rootless.buildah.tests.integration.harness import Builder
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster with a registry beside it.
+
+    :param place: where its files are.
+    :param namespace: the one that images are built in.
+    """
+
+    place: Place
+    namespace: str = "builds"
+
+    @property
+    def registry(self) -> str:
+        """The registry's address, for this machine, nodes and pods."""
+        return (self.place.registry / "address").read_text(encoding="ascii").strip()
+
+    def login(self, user: str = "push") -> str:
+        """Return the path of a file with a login to the registry."""
+        return str(self.place.registry / f"{user}.json")
+
+    def kubectl(self, *arguments: str, manifest: Any = None, check: bool = True) -> str:
+        """Call kubectl as administrator in the namespace; return what it prints, errors included."""
+        argv = [str(programs() / "kubectl"), f"--namespace={self.namespace}", *arguments]
+        done = subprocess.run(
+            argv, env={**os.environ, "KUBECONFIG": str(self.place.kubeconfig)}, input=json.dumps(manifest or {}), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        assert done.returncode == 0 or not check, done.stdout
+        return done.stdout
+
+    def get(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
+        """Return objects of the namespace."""
+        return list(json.loads(self.kubectl("get", kind, "--output=json", *arguments))["items"])
+
+    def names(self, kind: str) -> set[str]:
+        """Return the names of the objects of a kind that the collection made."""
+        return {one["metadata"]["name"] for one in self.get(kind, "--selector=app.kubernetes.io/managed-by=rootless.buildah")}
+
+    def start(self, module: str, params: Mapping[str, Any], check: bool = False) -> subprocess.Popen[str]:
+        """Start a module as Ansible would on this machine."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"ansible_collections.rootless.buildah.plugins.modules.{module}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT / ".ansible/collections")}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdin
+        process.stdin.write(Builder.arguments(params, check))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    @staticmethod
+    def result(process: subprocess.Popen[str]) -> dict[str, Any]:
+        """Return what a module answers."""
+        out, error = process.communicate()
+        assert out.strip().startswith("{"), (out, error)
+        result = dict(json.loads(out))
+        result.pop("invocation", None)
+        return {"failed": False, **result}
+
+    def build(self, path: Optional[Path], image: str, check: bool = False, **options: Any) -> dict[str, Any]:
+        """Run buildah_job."""
+        return self.result(self.start("buildah_job", self.options(path, image, **options), check))
+
+    def options(self, path: Optional[Path], image: str, **options: Any) -> dict[str, Any]:
+        """Return what a task of buildah_job says for this cluster.
+
+        :param image: without the registry.
+        """
+        return {
+            "name": f"{self.registry}/{image}", "push": True, **({"path": str(path)} if path else {}),
+            "kubeconfig": str(self.place.kubeconfig), "namespace": self.namespace,
+            "registry_auth_file": self.login(), "registry_ca_dir": str(self.place.registry), **options,
+        }  # fmt: skip
