@@ -42,8 +42,8 @@ class Cluster:
         """Call kubectl as administrator in the namespace; return what it prints, errors included."""
         argv = [str(programs() / "kubectl"), f"--namespace={self.namespace}", *arguments]
         done = subprocess.run(
-            argv, env={**os.environ, "KUBECONFIG": str(self.place.kubeconfig)}, input=json.dumps(manifest or {}), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            argv, env={**os.environ, "KUBECONFIG": str(self.place.kubeconfig)}, input=json.dumps(manifest or {}),
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         assert done.returncode == 0 or not check, done.stdout
         return done.stdout
 
@@ -53,7 +53,8 @@ class Cluster:
 
     def names(self, kind: str) -> set[str]:
         """Return the names of the objects of a kind that the collection made."""
-        return {one["metadata"]["name"] for one in self.get(kind, "--selector=app.kubernetes.io/managed-by=rootless.buildah")}
+        ours = "--selector=app.kubernetes.io/managed-by=rootless.buildah"
+        return {one["metadata"]["name"] for one in self.get(kind, ours)}
 
     def start(self, module: str, params: Mapping[str, Any], check: bool = False) -> subprocess.Popen[str]:
         """Start a module as Ansible would on this machine."""

@@ -23,10 +23,12 @@ def _space(cluster: Cluster) -> Iterator[Cluster]:
     """A namespace that is ready for builds, and nothing more."""
     space = Cluster(cluster.place, f"trial-{time.time_ns():x}")
     space.kubectl("create", "namespace", space.namespace)
-    space.kubectl("label", "namespace", space.namespace, "pod-security.kubernetes.io/enforce=baseline", "rootless.buildah/builds=true")
+    labels = ("pod-security.kubernetes.io/enforce=baseline", "rootless.buildah/builds=true")
+    space.kubectl("label", "namespace", space.namespace, *labels)
     space.kubectl("create", "serviceaccount", "rootless-buildah")
     defaults = {"image": f"{space.registry}/builder@sha256:{'1' * 64}", "contexts": f"{space.registry}/contexts"}
-    space.kubectl("create", "configmap", "rootless-buildah", *(f"--from-literal={name}={value}" for name, value in defaults.items()))
+    literals = (f"--from-literal={name}={value}" for name, value in defaults.items())
+    space.kubectl("create", "configmap", "rootless-buildah", *literals)
     yield space
     space.kubectl("delete", "namespace", space.namespace, "--wait=false")
 
@@ -123,8 +125,8 @@ def test_a_job_of_the_same_name_that_does_something_else_is_replaced(space: Clus
             del spec["template"]["metadata"]["labels"][label]
     spec.pop("selector")
     spec["template"]["spec"]["containers"][0]["command"] = ["/bin/sh", "-c", "echo intruder"]
-    planted = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {
-        "name": name, "labels": job["metadata"]["labels"], "annotations": job["metadata"]["annotations"]}, "spec": spec}  # fmt: skip
+    told = {key: job["metadata"][key] for key in ("name", "labels", "annotations")}
+    planted = {"apiVersion": "batch/v1", "kind": "Job", "metadata": told, "spec": spec}
     space.kubectl("create", "--filename=-", manifest=planted)
     uid = space.get("jobs")[0]["metadata"]["uid"]
     second = space.start("buildah_job", options)
@@ -172,6 +174,9 @@ def test_a_namespace_that_is_not_ready_is_told(space: Cluster, context: Path) ->
     ({"context": "nobody"}, "the cluster cannot be reached"),
     ({"namespace": "no-such-namespace"}, "refuses"),
 ])  # fmt: skip
-def test_a_cluster_that_cannot_be_used_is_told(space: Cluster, context: Path, change: dict[str, Any], words: str) -> None:
-    result = space.build(context, "unreached:1", **change, job={**NOWHERE, "image": "x@sha256:1", "context_repository": f"{space.registry}/contexts"})
+def test_a_cluster_that_cannot_be_used_is_told(
+    space: Cluster, context: Path, change: dict[str, Any], words: str
+) -> None:
+    job = {**NOWHERE, "image": "x@sha256:1", "context_repository": f"{space.registry}/contexts"}
+    result = space.build(context, "unreached:1", **change, job=job)
     assert result["failed"] and words in result["msg"] and result["cause"]
