@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rootless.buildah.plugins.module_utils._auth import login_hosts, merged_auth, own_auth_file
+from ansible_collections.rootless.buildah.plugins.module_utils._auth import (
+    login_hosts,
+    merged_auth,
+    own_auth_file,
+    picked_logins,
+)
 
 # In the order in which the manual has them searched.
 PLACES = ("run/containers/auth.json", "home/.config/containers/auth.json", "home/.docker/config.json")
@@ -170,3 +175,33 @@ class TestOwnFile:
         empty = str(tmp_path / "empty")
         assert own_auth_file(user.environment, empty) == empty
         assert json.loads(Path(empty).read_text()) == {} and login_hosts(empty, user.environment) == frozenset()
+
+
+class TestPickedLogins:
+    """What travels into a cluster: the logins of the registries that a step needs, and no others."""
+
+    @pytest.fixture(name="file")
+    def _file(self, tmp_path: Path) -> str:
+        auths = {name: {"auth": name} for name in ("one.example.com", "one.example.com/team", "two.example.com:5000",
+                                                   "https://index.docker.io/v1/")}  # fmt: skip
+        (tmp_path / "auth.json").write_text(json.dumps({"auths": auths, "credHelpers": {"one.example.com": "pass"}}))
+        return str(tmp_path / "auth.json")
+
+    @pytest.mark.parametrize("hosts, picked", [
+        (["one.example.com"], {"one.example.com", "one.example.com/team"}),
+        (["two.example.com:5000", "three.example.com"], {"two.example.com:5000"}),
+        (["docker.io"], {"https://index.docker.io/v1/"}),
+        ([], set()),
+    ])  # fmt: skip
+    def test_of_a_file_only_what_is_needed(self, file: str, hosts: list[str], picked: set[str]) -> None:
+        found = json.loads(picked_logins(file, hosts, {}))
+        assert (set(found), set(found["auths"])) == ({"auths"}, picked)
+
+    def test_the_tasks_login_comes_first_and_goes_nowhere_else(self, file: str) -> None:
+        given = {"one.example.com": ("u", "p:w"), "three.example.com": ("x", "y")}
+        found = json.loads(picked_logins(file, ["one.example.com"], given))["auths"]
+        assert base64.b64decode(found["one.example.com"]["auth"]) == b"u:p:w"
+        assert "three.example.com" not in found
+
+    def test_without_a_file_the_users_own_is_not_looked_for(self, user: User) -> None:
+        assert json.loads(picked_logins(None, ["registry.example.com"], {})) == {"auths": {}}
