@@ -26,8 +26,8 @@ SECCOMP_PROFILE, APPARMOR_PROFILE = "rootless-build.json", "rootless-build"
 NODE_LABEL = "rootless.buildah/profile-"
 MANAGER = {"app.kubernetes.io/managed-by": "rootless.buildah"}
 IMAGE_ANNOTATION, KEY_ANNOTATION = "rootless.buildah/image", "rootless.buildah/key"
-#: Exit status of a step that found itself without a user namespace of its own (EX_CONFIG of sysexits.h).
-NO_USER_NAMESPACE = 78
+#: Exit status of a step whose rights are not those of its profile (EX_CONFIG of sysexits.h).
+REFUSED = 78
 FETCH, BUILD, PUSH = "fetch", "build", "push"
 #: Disruptions of nodes that a build survives by starting again.
 DISRUPTIONS = 3
@@ -41,12 +41,8 @@ SECRETS, CERTS = "/run/build/secrets", "/run/build/certs"
 #: Where a build finds what the context's archive holds.
 UNPACKED = f"{_WORK}/unpacked"
 IIDFILE = f"{_WORK}/iid"
-# A namespace that is not the node's: uid 0 is another uid outside (user_namespaces(7)).
-_GUARD = f"""read -r inside outside count < /proc/self/uid_map
-if [ "$inside" = 0 ] && [ "$outside" = 0 ]; then
-  echo "uid 0 of this pod is uid 0 of the node: hostUsers: false was not kept" >&2
-  exit {NO_USER_NAMESPACE}
-fi"""
+# In the builder image: it stops where the pod's rights are not those of its profile (docs/cluster-builder.md).
+_GUARD = "/usr/local/bin/rootless-build-guard"
 # RUN steps under chroot isolation have the network of whoever runs buildah, so buildah itself runs without one.
 _OFFLINE = ("unshare", "--user", "--net", "--mount", "--map-users=0:0:65536", "--map-groups=0:0:65536", "--keep-caps")
 
@@ -242,8 +238,8 @@ def _container(step: str, lines: Sequence[str], work: Work, settings: PodSetting
         mounts.append({"name": login[0], "mountPath": _AUTH, "readOnly": True})
     if step != BUILD and work.certificates:
         mounts.append({"name": "certificates", "mountPath": CERTS, "readOnly": True})
-    guard = [_GUARD] if settings.profile == A else []
     environment = {
+        "ROOTLESS_BUILD_PROFILE": settings.profile,
         "HOME": _HOMES[settings.profile],
         "TMPDIR": f"{_WORK}/tmp",
         "XDG_RUNTIME_DIR": f"{_WORK}/run",
@@ -255,7 +251,7 @@ def _container(step: str, lines: Sequence[str], work: Work, settings: PodSetting
     return {
         "name": step,
         "image": settings.image,
-        "command": ["/bin/sh", "-euc", "\n".join([*guard, made, *lines])],
+        "command": [_GUARD, "/bin/sh", "-euc", "\n".join([made, *lines])],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": _resources(settings),
         "securityContext": {

@@ -20,6 +20,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest im
     BUILD,
     FETCH,
     PUSH,
+    REFUSED,
     A,
     PodSettings,
     Work,
@@ -260,6 +261,8 @@ class JobRun:
             error = _known(problem.finding, f"{self._work.image} was not built", mask(problem.words))
             error.message += "".join(f"\n  {line}" for line in last_lines(lines, 5)) if lines else ""
             return error
+        if problem.status == REFUSED and self._settings.profile == A:
+            return _known("pod_host_users", f"{self._work.image} was not built", " ".join(last_lines(lines)))
         if problem.step == BUILD and problem.status is not None:
             return build_failure(inputs, ["buildah", *self._work.build], problem.status, lines, log_path)
         what = {FETCH: "the bases of {} were not fetched", PUSH: "{} was not pushed"}.get(

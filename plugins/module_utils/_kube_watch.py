@@ -12,7 +12,6 @@ from typing import Any, Mapping, Optional, Sequence
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
     BUILD,
     FETCH,
-    NO_USER_NAMESPACE,
     PUSH,
 )
 
@@ -167,8 +166,6 @@ def _ended(condition: Object, pod: Optional[Object], statuses: Mapping[str, Obje
             continue
         if ended.get("reason") == "OOMKilled":
             return Problem("pod_memory", f"{step} was ended for its memory", step, code)
-        if code == NO_USER_NAMESPACE:
-            return Problem("pod_host_users", f"{step} stopped before it did anything", step, code)
         return Problem("", words, step, code)
     return Problem("", words)
 

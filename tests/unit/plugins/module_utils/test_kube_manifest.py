@@ -128,19 +128,15 @@ def test_without_a_network_buildah_itself_has_none() -> None:
 @pytest.mark.parametrize("work", [WORK, replace(WORK, mounted=False, offline=True, pull_secret=None, push_secret=None)])
 def test_what_the_steps_execute_is_shell(work: Work) -> None:
     for step in steps(work).values():
-        assert step["command"][:2] == ["/bin/sh", "-euc"]
+        assert step["command"][1:3] == ["/bin/sh", "-euc"]
         subprocess.run(["sh", "-n", "-c", script(step)], check=True)
 
 
-@pytest.mark.parametrize("uid_map, stops", [
-    ("         0          0 4294967295\n", True),
-    ("         0 2147483648      65536\n", False),
-])
-def test_root_of_the_node_builds_nothing(tmp_path: Path, uid_map: str, stops: bool) -> None:
-    (tmp_path / "uid_map").write_text(uid_map)
-    guard = script(steps()["build"]).partition("mkdir")[0].replace("/proc/self/uid_map", str(tmp_path / "uid_map"))
-    done = subprocess.run(["sh", "-euc", guard], capture_output=True, text=True, check=False)
-    assert (done.returncode, "hostUsers" in done.stderr) == ((78, True) if stops else (0, False))
+@pytest.mark.parametrize("profile", ["a", "b"])
+def test_no_step_begins_before_its_rights_are_those_of_the_profile(profile: str) -> None:
+    for step in steps(WORK, replace(SETTINGS, profile=profile)).values():
+        assert step["command"][0] == "/usr/local/bin/rootless-build-guard"
+        assert {"name": "ROOTLESS_BUILD_PROFILE", "value": profile} in step["env"]
 
 
 @pytest.mark.parametrize("left, pushed", [
