@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional
 
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place, programs
 from ansible_collections.rootless.buildah.tests.integration.harness import Builder
@@ -91,3 +94,40 @@ class Cluster:
             "kubeconfig": str(self.place.kubeconfig), "namespace": self.namespace,
             "registry_auth_file": self.login(), "registry_ca_dir": str(self.place.registry), **options,
         }  # fmt: skip
+
+    # What is at the registry.
+
+    def manifest(self, image: str) -> bytes:
+        """Return an image's manifest; nothing when there is none.
+
+        :param image: without the registry, with a tag or a digest.
+        """
+        return _skopeo("inspect", "--raw", *self._reach(), f"docker://{self.registry}/{image}")
+
+    def digest(self, image: str) -> Optional[str]:
+        """Return the digest of an image; None when there is none."""
+        found = self.manifest(image)
+        return "sha256:" + hashlib.sha256(found).hexdigest() if found else None
+
+    def blobs(self, image: str, digest: str) -> Iterator[bytes]:
+        """Return the layers of an image, unpacked."""
+        with tempfile.TemporaryDirectory() as place:
+            source = f"docker://{self.registry}/{image}@{digest}"
+            _skopeo("copy", "--quiet", *self._reach("src-"), source, f"dir:{place}")
+            for layer in json.loads(Path(place, "manifest.json").read_bytes())["layers"]:
+                yield gzip.decompress(Path(place, layer["digest"].partition(":")[2]).read_bytes())
+
+    def copy_here(self, source: str, image: str) -> str:
+        """Bring an image to the registry and return its name there.
+
+        :param source: of a kind of containers-transports(5).
+        """
+        _skopeo("copy", "--quiet", *self._reach("dest-"), source, f"docker://{self.registry}/{image}")
+        return f"{self.registry}/{image}"
+
+    def _reach(self, side: str = "") -> list[str]:
+        return [f"--{side}cert-dir={self.place.registry}", f"--{side}authfile={self.login()}"]
+
+
+def _skopeo(*arguments: str) -> bytes:
+    return subprocess.run(["skopeo", *arguments], capture_output=True, check=False).stdout

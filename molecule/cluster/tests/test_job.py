@@ -1,0 +1,165 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images built by Jobs on real nodes, in a namespace that enforces the Pod Security level baseline."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import stat
+import struct
+import tarfile
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+import pytest
+
+from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+
+SECRET = "s3cret-of-a-build"
+# What people do in Containerfiles: packages, users, stages, owners, rights, caches, secrets.
+CONTAINERFILE = """
+FROM {base} AS tools
+RUN --mount=type=cache,target=/var/cache/trial echo kept > /var/cache/trial/file
+RUN dpkg --install /dev/null 2> /dev/null || true; useradd --uid 1234 --create-home someone
+RUN --mount=type=secret,id=token grep -q {secret} /run/secrets/token
+RUN mkdir /made && cp /bin/true /made/setuid && chmod 4755 /made/setuid \\
+ && cp /bin/true /made/capable && setcap cap_net_raw=ep /made/capable \\
+ && echo tree > /made/owned && chown 61234:61235 /made/owned
+
+FROM {base}
+COPY --from=tools --chown=4321:4322 /etc/hostname /chosen
+COPY --from=tools /made /made
+COPY . /context
+USER 1234
+RUN test "$(id -u)" = 1234 && cat /context/sub/.wh.name
+"""
+
+
+@pytest.fixture(name="context")
+def _context(tmp_path: Path) -> Path:
+    place = tmp_path / "context"
+    (place / "sub").mkdir(parents=True)
+    (place / "sub/.wh.name").write_text("no whiteout\n")
+    (place / "tool").write_text(f"#!/bin/sh\n# {time.time_ns()}\n")
+    (place / "tool").chmod(0o750)
+    (place / "sub").chmod(0o755)
+    return place
+
+
+def layers(cluster: Cluster, image: str, digest: str) -> Mapping[str, tuple[tarfile.TarInfo, bytes]]:
+    """Return the files of an image at the registry as a runtime would unpack them."""
+    found: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
+    for data in cluster.blobs(image, digest):
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for entry in archive:
+                file = archive.extractfile(entry) if entry.isreg() else None
+                found[entry.name.lstrip("./")] = (entry, file.read() if file else b"")
+    return found
+
+
+def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debian: str, context: Path) -> None:
+    (context / "Containerfile").write_text(CONTAINERFILE.format(base=debian, secret=SECRET))
+    secrets = [{"id": "token", "value": SECRET}]
+    built = cluster.build(context, "trials/people:1", secrets=secrets)
+    assert not built["failed"], built
+    assert (built["changed"], built["built"]) == (True, True)
+    assert [one["instruction"].partition(" ")[0] for one in built["steps"]].count("RUN") == 5
+    assert all(one["seconds"] is not None for one in built["steps"])
+    texts = [one["text"] for one in built["progress"]]
+    assert texts[0].startswith("made the Job") and any(text.startswith("build on cluster-") for text in texts)
+    assert SECRET not in Path(built["log_path"]).read_text()
+    found = layers(cluster, "trials/people", built["digest"])
+    assert (found["chosen"][0].uid, found["chosen"][0].gid) == (4321, 4322)
+    assert (found["made/owned"][0].uid, found["made/owned"][0].gid) == (61234, 61235)
+    assert stat.S_IMODE(found["made/setuid"][0].mode) == 0o4755
+    written = found["made/capable"][0].pax_headers["SCHILY.xattr.security.capability"]
+    capability = written.encode("utf-8", "surrogateescape")
+    # capabilities(7): version 2, effective, CAP_NET_RAW is 13.
+    assert struct.unpack("<2I", capability[:8]) == (0x02000001, 1 << 13)
+    assert found["context/sub/.wh.name"][1] == b"no whiteout\n"
+    assert stat.S_IMODE(found["context/tool"][0].mode) == 0o750
+    assert found["context/tool"][0].uid == 0
+
+    # Nothing is left but the image and its record, and they are all that the next run needs.
+    assert not any(cluster.names(kind) for kind in ("jobs", "pods", "secrets"))
+    events = len(cluster.get("events"))
+    begun = time.monotonic()
+    again = cluster.build(context, "trials/people:1", secrets=secrets)
+    assert (again["changed"], again["built"], again["digest"], again["key"]) == (
+        False, False, built["digest"], built["key"])  # fmt: skip
+    assert again["progress"] == [] and time.monotonic() - begun < 10
+    assert len(cluster.get("events")) <= events
+
+    (context / "tool").write_text("changed\n")
+    expected = cluster.build(context, "trials/people:1", check=True, secrets=secrets)
+    assert expected["changed"] and expected["reasons"][0]["changed"] == ["tool"]
+
+
+def test_without_a_network_there_is_none(cluster: Cluster, debian: str, context: Path) -> None:
+    host, port = cluster.registry.split(":")
+    probe = f"RUN (exec 3<>/dev/tcp/{host}/{port}) 2>&1 && echo got out; cat /proc/net/dev\n"
+    (context / "Containerfile").write_text(f"FROM {debian}\nSHELL [\"/bin/bash\", \"-c\"]\n{probe}")
+    # The guard removed: the same step gets out.
+    open_net = cluster.build(context, "trials/net:1")
+    assert not open_net["failed"], open_net
+    assert "got out" in Path(open_net["log_path"]).read_text()
+    closed = cluster.build(context, "trials/net:2", network="none", nocache=True)
+    assert not closed["failed"], closed
+    log = Path(closed["log_path"]).read_text()
+    assert "Network is unreachable" in log and "got out" not in log
+    assert "eth0" not in log and "lo:" in log
+
+
+def test_a_step_that_fails_is_named_with_its_last_words_and_leaves_nothing(
+    cluster: Cluster, debian: str, context: Path
+) -> None:
+    steps = "RUN echo before\nRUN echo these are the last words; exit 3\n"
+    (context / "Containerfile").write_text(f"FROM {debian}\n{steps}")
+    result = cluster.build(context, "trials/fails:1")
+    assert result["failed"] and "RUN echo these are the last words; exit 3" in result["msg"]
+    assert "these are the last words" in result["stderr"]
+    assert not any(cluster.names(kind) for kind in ("jobs", "secrets"))
+    assert cluster.digest("trials/fails:1") is None
+
+
+def test_a_base_that_is_not_there_fails_before_anything_runs(cluster: Cluster, context: Path) -> None:
+    (context / "Containerfile").write_text(f"FROM {cluster.registry}/no/such:1\n")
+    result = cluster.build(context, "trials/nobase:1")
+    assert result["failed"] and "no/such:1 does not exist" in result["msg"]
+
+
+@pytest.mark.parametrize("job, finding, words", [
+    ({"image": "{registry}/rootless-buildah/builder@sha256:" + "0" * 64}, "pod_image_pull", "not found"),
+    ({"deadline": 5}, "pod_deadline", "deadline"),
+    ({"resources": {"limits": {"memory": "150Mi"}}}, "pod_memory", "memory"),
+    ({"storage": "50Mi"}, "pod_evicted", ""),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_what_ends_a_build_early_is_named(
+    cluster: Cluster, debian: str, context: Path, job: dict[str, Any], finding: str, words: str
+) -> None:
+    hungry = "head -c 300M /dev/zero > /fills; data=$(head -c 200M /dev/zero | tr '\\0' x); echo ${#data}; sleep 60"
+    (context / "Containerfile").write_text(f"FROM {debian}\nRUN {hungry}\n")
+    chosen = json.loads(json.dumps(job).replace("{registry}", cluster.registry))
+    result = cluster.build(context, f"trials/{finding.replace('_', '-')}:1", job=chosen)
+    assert (result["failed"], result.get("finding")) == (True, finding), result
+    assert words in result["cause"]
+    assert not cluster.names("jobs")
+
+
+def test_the_same_image_is_the_same_for_a_host_and_a_cluster(cluster: Cluster, debian: str, context: Path) -> None:
+    """A record of a cluster's build is one for builder hosts, and the other way round."""
+    (context / "Containerfile").write_text(f"FROM {debian}\nCOPY tool /tool\n")
+    built = cluster.build(context, "trials/shared:1")
+    assert not built["failed"], built
+    options = cluster.options(context, "trials/shared:1")
+    plan = {name: options[name] for name in ("name", "path", "push", "registry_auth_file", "registry_ca_dir")}
+    for backend in ("kubernetes", "host"):
+        result = cluster.result(cluster.start("buildah_plan", {
+            "images": [{**plan, "allow_root": True}], "backend": backend}))  # fmt: skip
+        assert not result["failed"], result
+        assert (result["due"], result["images"][0]["key"]) == (0, built["key"])
+    assert hashlib.sha256(cluster.manifest("trials/shared:1")).hexdigest() == built["digest"].partition(":")[2]
