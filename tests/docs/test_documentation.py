@@ -57,7 +57,8 @@ def test_the_guide_has_a_section_for_each_finding() -> None:
     assert sorted(sections) == sorted(finding.id for finding in BY_ID.values())
     assert {finding.id for finding in BY_ID.values()} <= headings("docs/findings.md")
     repository = load("galaxy.yml")["repository"]
-    assert {finding.guide.partition("#")[0] for finding in BY_ID.values()} == {f"{repository}/blob/main/docs/findings.md"}
+    pages = {finding.guide.partition("#")[0] for finding in BY_ID.values()}
+    assert pages == {f"{repository}/blob/main/docs/findings.md"}
     assert [finding.id for finding in BY_ID.values() if finding.guide.partition("#")[2] != finding.id] == []
 
 

@@ -81,6 +81,10 @@ def test_a_profile_that_cannot_be_is_told(
 
 
 @pytest.mark.parametrize("wanted, release, mounts", [
-    ("auto", (1, 35), True), ("auto", (1, 34), False), ("volume", (1, 33), True), ("fetch", (1, 36), False)])  # fmt: skip
+    ("auto", (1, 35), True),
+    ("auto", (1, 34), False),
+    ("volume", (1, 33), True),
+    ("fetch", (1, 36), False),
+])
 def test_who_brings_the_context(wanted: str, release: tuple[int, int], mounts: bool) -> None:
     assert mounts_context(wanted, release) is mounts
