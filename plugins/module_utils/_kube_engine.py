@@ -104,6 +104,7 @@ class KubeEngine(KubePlanner):
             image=str(target),
             key=outlook.key,
             context=str(context),
+            content=image.tag,
             mounted=mounts_context(self._options["context_mount"], release),
             bases=tuple(
                 dict.fromkeys((str(base.reference), base.platform) for base in work.bases.values() if base.reference)
@@ -136,9 +137,11 @@ class KubeEngine(KubePlanner):
         self, delivery: Delivery, outlook: Outlook, image: str, skopeo: Skopeo, access: Access, before: Destination
     ) -> None:
         if self._run and delivery == outlook.plan.deliveries[0]:
-            if outlook.inputs["sign_by"]:
-                name = delivery.destination
-                skopeo.copy_between(name.with_digest(self._run.digest), name, sign_by=outlook.inputs["sign_by"])
+            # A Job that was joined may have ended a while ago, and somebody may have moved the tag since.
+            name, signer = delivery.destination, outlook.inputs["sign_by"]
+            found = skopeo.manifest(name)
+            if signer or found is None or digest_of(found) != self._run.digest:
+                skopeo.copy_between(name.with_digest(self._run.digest), name, sign_by=signer)
             return
         super()._send(delivery, outlook, image, skopeo, access, before)
 
@@ -208,7 +211,7 @@ class KubeEngine(KubePlanner):
             for name, value in work.contexts.items()
         ]
         files = BuildFiles(
-            context=f"{UNPACKED}/context" if inputs.path else "/var/empty",
+            context=f"{UNPACKED}/context",
             containerfile=f"{UNPACKED}/Containerfile",
             iidfile=IIDFILE,
             ignorefile=f"{UNPACKED}/ignore" if work.ignorefile else None,

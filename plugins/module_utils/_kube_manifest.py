@@ -81,6 +81,7 @@ class Work:
     :param image: the destination's full name, for people.
     :param key: the build key.
     :param context: the context image by digest.
+    :param content: the digest of its layer, unpacked, in hexadecimal.
     :param mounted: whether the node mounts the context image; otherwise a container fetches it.
     :param bases: the bases to fetch, by digest, each with the platform to choose from an index, or None.
     :param build: the arguments of ``buildah`` that build.
@@ -97,6 +98,7 @@ class Work:
     image: str
     key: str
     context: str
+    content: str
     mounted: bool
     bases: tuple[tuple[str, Optional[str]], ...]
     build: tuple[str, ...]
@@ -274,13 +276,18 @@ def _resources(settings: PodSettings) -> dict[str, Any]:
 def _fetch_context(work: Work) -> str:
     if work.mounted:
         return ""
-    # Of a dir: copy of the image, the file that is not named after a digest's manifest or configuration is the layer.
-    copy = ["skopeo", "copy", "--quiet", *_source_flags(work.flags), f"docker://{work.context}", f"dir:{_WORK}/image"]
-    layer = (
-        f"""layer=$(sed -n 's/.*"layers":.*"digest":"sha256:\\([0-9a-f]*\\)".*/\\1/p' {_WORK}/image/manifest.json)"""
-    )
-    unpack = f"tar -C {_WORK} -xzf {_WORK}/image/$layer {ARCHIVE} && rm -r {_WORK}/image"
-    return "\n".join([shlex.join(copy), layer, unpack])
+    image, layer = f"{_WORK}/image", f"{_WORK}/layer.tar"
+    flags = [f"--src-{flag[2:]}" for flag in (*work.flags, *_login(work.pull_secret))]
+    return "\n".join([
+        shlex.join(["skopeo", "copy", "--quiet", *flags, f"docker://{work.context}", f"dir:{image}"]),
+        # The only layer is what neither the manifest nor the configuration is.
+        f"""blob=$(sed -n 's/.*"layers":.*"digest":"sha256:\\([0-9a-f]*\\)".*/\\1/p' {image}/manifest.json)""",
+        f"gzip -dc {image}/$blob > {layer}",
+        # As a node does that unpacks it: what is in the layer is what the configuration says, whoever packed it.
+        f'[ "$(sha256sum < {layer})" = "{work.content}  -" ] || {{ echo "this is another context" >&2; exit 1; }}',
+        f"tar -C {_WORK} -xf {layer} {ARCHIVE}",
+        f"rm -r {image} {layer}",
+    ])  # fmt: skip
 
 
 def _fetch_bases(work: Work) -> list[str]:
@@ -297,16 +304,12 @@ def _login(secret: Optional[str]) -> list[str]:
     return [f"--authfile={_AUTH}/.dockerconfigjson"] if secret else []
 
 
-def _source_flags(flags: Sequence[str]) -> list[str]:
-    return [f"--src-{flag[2:]}" for flag in flags]
-
-
 def _build(work: Work) -> list[str]:
     archive = f"{_CONTEXT}/{ARCHIVE}" if work.mounted else f"{_WORK}/{ARCHIVE}"
     argv = [*(_OFFLINE if work.offline else ()), "buildah", *work.build]
     return [
         # After a disruption a pod begins with empty volumes, but a step may be repeated on its own.
-        f"rm -rf {UNPACKED} && mkdir -p {UNPACKED}",
+        f"rm -rf {UNPACKED} && mkdir -p {UNPACKED}/context",
         f"tar -C {UNPACKED} -xpf {archive} --numeric-owner --xattrs --xattrs-include='*'",
         shlex.join(argv),
     ]

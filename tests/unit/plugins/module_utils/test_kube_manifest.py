@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rootless.buildah.plugins.module_utils._context_image import read_context
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
     PodSettings,
     Work,
@@ -30,6 +31,7 @@ WORK = Work(
     image="registry.example.com/team/app:1",
     key="sha256:" + "a" * 64,
     context=f"registry.example.com/contexts{DIGEST}",
+    content="c" * 64,
     mounted=True,
     bases=((f"registry.example.com/base{DIGEST}", None), (f"registry.example.com/tools{DIGEST}", "linux/amd64")),
     build=("build", "--pull=never", "/run/build/work/unpacked/context"),
@@ -162,7 +164,25 @@ def test_a_run_step_cannot_choose_what_push_is_told(tmp_path: Path, left: str, p
     assert "c2VjcmV0" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("image", ["r.example.com/a/App_With.Dots:1.0-rc1", "r.example.com:5000/x" + "y" * 100, "r/-:0"])
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_fetched_context_is_the_one_that_was_meant(tmp_path: Path, planted: bool) -> None:
+    (tmp_path / "archive").write_bytes(b"")
+    meant = read_context([], {"Containerfile": b"FROM scratch\n"}, str(tmp_path / "archive"), "linux/amd64")
+    evil = read_context([], {"Containerfile": b"FROM evil\n"}, str(tmp_path / "other"), "linux/amd64")
+    given = evil if planted else meant
+    (tmp_path / "packed").mkdir()
+    given.write(str(tmp_path / "packed"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/skopeo").write_text(f"#!/bin/sh\ncp -r {tmp_path}/packed {tmp_path}/image\n")
+    (tmp_path / "bin/skopeo").chmod(0o755)
+    work = replace(WORK, mounted=False, bases=(), content=meant.tag)
+    text = script(steps(work)["fetch"]).partition("\n")[2].replace("/run/build/work", str(tmp_path))
+    path = f"{tmp_path}/bin:/usr/bin:/bin"
+    done = subprocess.run(["sh", "-euc", text], env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "build.tar").exists()) == ((1, False) if planted else (0, True)), done.stderr
+
+
+@pytest.mark.parametrize("image", ["r.example.com/a/App_With.Dots:1-rc1", "r.example.com:5000/x" + "y" * 100, "r/-:0"])
 def test_a_name_is_one_that_kubernetes_takes(image: str) -> None:
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", job_name(image, WORK.key))
 
