@@ -163,3 +163,50 @@ def test_the_same_image_is_the_same_for_a_host_and_a_cluster(cluster: Cluster, d
         assert not result["failed"], result
         assert (result["due"], result["images"][0]["key"]) == (0, built["key"])
     assert hashlib.sha256(cluster.manifest("trials/shared:1")).hexdigest() == built["digest"].partition(":")[2]
+
+
+def running(cluster: Cluster, step: str) -> bool:
+    """Say whether a container of the step runs."""
+    found = [status for pod in cluster.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
+             for status in pod["status"].get("initContainerStatuses") or () if status["name"] == step]  # fmt: skip
+    return any("running" in status["state"] for status in found)
+
+
+def until(holds: Any, seconds: float = 240) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it did not come to that"
+        time.sleep(0.5)
+
+
+def test_a_run_that_was_killed_is_taken_up(cluster: Cluster, debian: str, context: Path) -> None:
+    (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 15; date +%s%N > /made\n")
+    options = cluster.options(context, "trials/killed:1")
+    first = cluster.start("buildah_job", options)
+    until(lambda: running(cluster, "build"))
+    first.kill()
+    first.communicate()
+    (job,) = cluster.get("jobs")
+    result = cluster.build(context, "trials/killed:1")
+    assert not result["failed"], result
+    assert result["progress"][0]["text"] == f"joining the Job {job['metadata']['name']}, which is there already"
+    assert cluster.digest("trials/killed:1") == result["digest"]
+    again = cluster.build(context, "trials/killed:1")
+    assert not again["changed"], again
+    assert not any(cluster.names(kind) for kind in ("jobs", "secrets"))
+
+
+def test_a_node_that_is_drained_hands_its_build_on(cluster: Cluster, debian: str, context: Path) -> None:
+    (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 30; cp /context /x 2> /dev/null; date > /made\n")
+    run = cluster.start("buildah_job", cluster.options(context, "trials/drained:1"))
+    until(lambda: running(cluster, "build"))
+    (pod,) = cluster.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
+    node = pod["spec"]["nodeName"]
+    try:
+        cluster.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
+        result = cluster.result(run)
+    finally:
+        cluster.kubectl("uncordon", node)
+    assert not result["failed"], result
+    nodes = {text["text"].rpartition(" on ")[2] for text in result["progress"] if text["text"].startswith("build on ")}
+    assert node in nodes and len(nodes) == 2
