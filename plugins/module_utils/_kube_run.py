@@ -43,8 +43,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
 from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader, last_lines
 
 _POLL = 1.0  # seconds
-#: How long another controller may take from making a Job to resuming it. After that it is dead.
-_BIRTH = 60.0
+#: Seconds that another controller may take from making a Job to resuming it. After that it is dead.
+_BIRTH = 20.0
 
 
 class Vanished(BuildahError):
@@ -151,10 +151,7 @@ class JobRun:
             one["type"] == "Failed" and one["status"] == "True"
             for one in found.get("status", {}).get("conditions") or ()
         )
-        if failed or found["metadata"].get("deletionTimestamp") or not same_work(expected, found):
-            return False
-        # Made, but not resumed: somebody is about to, or died meanwhile.
-        return not found["spec"].get("suspend") or _age(found) < _BIRTH
+        return not failed and not found["metadata"].get("deletionTimestamp") and same_work(expected, found)
 
     def _create(self) -> Optional[str]:
         """Make the Job with all that belongs to it; None when somebody else was faster."""
@@ -199,10 +196,14 @@ class JobRun:
 
     def _wait(self) -> View:
         without_node: Optional[float] = None
+        begun = time.monotonic()
         while True:
             found = self._cluster.get("jobs", self._name)
             if found is None or found["metadata"]["uid"] != self._uid:
                 raise Vanished(f"the Job {self._name} is gone", "somebody deleted it", "Run the task again")
+            if found["spec"].get("suspend") and time.monotonic() - begun > _BIRTH:
+                self.delete()
+                raise Vanished(f"the Job {self._name} was never begun", "who made it died", "Run the task again")
             pods = self._cluster.find("pods", labelSelector=f"batch.kubernetes.io/controller-uid={self._uid}")
             if not is_unschedulable(pods):
                 without_node = None
@@ -285,8 +286,3 @@ def _seconds(moment: str) -> float:
         return timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{part or 0}")
     except ValueError:
         return 0.0
-
-
-def _age(found: Mapping[str, Any]) -> float:
-    """Return for how long an object has been there."""
-    return time.time() - _seconds(str(found["metadata"]["creationTimestamp"]))

@@ -135,6 +135,20 @@ def test_a_job_of_the_same_name_that_does_something_else_is_replaced(space: Clus
     assert space.result(second)["finding"] == "pod_unschedulable"
 
 
+def test_a_job_that_was_made_and_never_begun_is_made_anew(space: Cluster, context: Path) -> None:
+    """As a controller leaves it that dies between making the Job and resuming it."""
+    options = space.options(context, "unborn:1", job={**NOWHERE, "schedule_timeout": 3})
+    first = space.start("buildah_job", options)
+    (name,) = until(lambda: space.names("jobs"))
+    first.kill()
+    first.communicate()
+    space.kubectl("patch", "job", name, "--patch", '{"spec": {"suspend": true}}')
+    uid = space.get("jobs")[0]["metadata"]["uid"]
+    second = space.start("buildah_job", options)
+    until(lambda: [one["metadata"]["uid"] for one in space.get("jobs")] not in ([], [uid]), 60)
+    assert space.result(second)["finding"] == "pod_unschedulable"
+
+
 @pytest.mark.parametrize("level, manifest, finding, words", [
     ("restricted", None, "pod_security", 'violates PodSecurity "restricted'),
     ("baseline", {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"},
