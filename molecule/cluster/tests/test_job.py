@@ -35,7 +35,8 @@ COPY --from=tools --chown=4321:4322 /etc/hostname /chosen
 COPY --from=tools /made /made
 COPY . /context
 USER 1234
-RUN test "$(id -u)" = 1234 && cat /context/sub/.wh.name
+# In a layer such a file would be a whiteout, but a build may read it.
+RUN --mount=type=bind,target=/bound test "$(id -u)" = 1234 && cat /bound/sub/.wh.name
 """
 
 
@@ -80,7 +81,7 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debi
     capability = written.encode("utf-8", "surrogateescape")
     # capabilities(7): version 2, effective, CAP_NET_RAW is 13.
     assert struct.unpack("<2I", capability[:8]) == (0x02000001, 1 << 13)
-    assert found["context/sub/.wh.name"][1] == b"no whiteout\n"
+    assert "no whiteout" in Path(built["log_path"]).read_text()
     assert stat.S_IMODE(found["context/tool"][0].mode) == 0o750
     assert found["context/tool"][0].uid == 0
 
@@ -101,13 +102,13 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debi
 
 def test_without_a_network_there_is_none(cluster: Cluster, debian: str, context: Path) -> None:
     host, port = cluster.registry.split(":")
-    probe = f"RUN (exec 3<>/dev/tcp/{host}/{port}) 2>&1 && echo got out; cat /proc/net/dev\n"
-    (context / "Containerfile").write_text(f"FROM {debian}\nSHELL [\"/bin/bash\", \"-c\"]\n{probe}")
+    probe = f"RUN bash -c 'exec 3<>/dev/tcp/{host}/{port} && echo got out' 2>&1; cat /proc/net/dev\n"
+    (context / "Containerfile").write_text(f"FROM {debian}\n{probe}")
     # The guard removed: the same step gets out.
     open_net = cluster.build(context, "trials/net:1")
     assert not open_net["failed"], open_net
     assert "got out" in Path(open_net["log_path"]).read_text()
-    closed = cluster.build(context, "trials/net:2", network="none", nocache=True)
+    closed = cluster.build(context, "trials/net:2", network="none")
     assert not closed["failed"], closed
     log = Path(closed["log_path"]).read_text()
     assert "Network is unreachable" in log and "got out" not in log
