@@ -33,10 +33,10 @@ RUN mkdir /made && cp /bin/true /made/setuid && chmod 4755 /made/setuid \\
 FROM {base}
 COPY --from=tools --chown=4321:4322 /etc/hostname /chosen
 COPY --from=tools /made /made
-COPY . /context
+COPY tool /context/tool
 USER 1234
 # In a layer such a file would be a whiteout, but a build may read it.
-RUN --mount=type=bind,target=/bound test "$(id -u)" = 1234 && cat /bound/sub/.wh.name
+RUN --mount=type=bind,source=sub,target=/bound test "$(id -u)" = 1234 && cat /bound/.wh.name
 """
 
 
