@@ -102,16 +102,16 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debi
 
 def test_without_a_network_there_is_none(cluster: Cluster, debian: str, context: Path) -> None:
     host, port = cluster.registry.split(":")
-    probe = f"RUN bash -c 'exec 3<>/dev/tcp/{host}/{port} && echo got out' 2>&1; cat /proc/net/dev\n"
+    probe = f"RUN bash -c 'exec 3<>/dev/tcp/{host}/{port} && echo got $((1 + 1))' 2>&1; cat /proc/net/dev\n"
     (context / "Containerfile").write_text(f"FROM {debian}\n{probe}")
     # The guard removed: the same step gets out.
     open_net = cluster.build(context, "trials/net:1")
     assert not open_net["failed"], open_net
-    assert "got out" in Path(open_net["log_path"]).read_text()
+    assert "got 2" in Path(open_net["log_path"]).read_text()
     closed = cluster.build(context, "trials/net:2", network="none")
     assert not closed["failed"], closed
     log = Path(closed["log_path"]).read_text()
-    assert "Network is unreachable" in log and "got out" not in log
+    assert "Network is unreachable" in log and "got 2" not in log
     assert "eth0" not in log and "lo:" in log
 
 
