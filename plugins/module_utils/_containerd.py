@@ -170,7 +170,7 @@ def engine_plan(seen: Engine, wishes: Wishes) -> EnginePlan:
     if covering is not None:
         return replace(plan, drop_in=text, path=os.path.join(covering, NAME))
     if seen.main is None:
-        return replace(plan, drop_in=text, main=f"version = 3\n{import_line().split(' #')[0]}\n")
+        return replace(plan, drop_in=text, main=f"version = 3\n{import_line().partition(' #')[0]}\n")
     marker = foreign_marker(seen.main)
     if marker or main[()].get("imports"):
         why = f"it is another tool's: {marker}" if marker else "it has imports of its own that leave out the directory"
@@ -224,7 +224,7 @@ def _certs_d(effective: Tables, own: Tables) -> tuple[str, bool]:
     """Return the directory for registries, and whether containerd has to be told about it."""
     ours = any("config_path" in values for values in own.values())
     registry = effective.get(("plugins", IMAGES[3], "registry"), {})
-    theirs = str(registry.get("config_path") or "").split(":")[0]
+    theirs = str(registry.get("config_path") or "").partition(":")[0]
     if theirs and not ours:
         return theirs, False
     return CERTS_D, True

@@ -55,8 +55,9 @@ JOB_SPEC: dict[str, Any] = {
     "annotations": {"type": "dict"},
     "labels": {"type": "dict"},
     "service_account": {"type": "str", "default": "rootless-buildah"},
-    "pull_secret": {"type": "str", "default": "rootless-buildah-pull"},
-    "push_secret": {"type": "str", "default": "rootless-buildah-push"},
+    # Names of Secrets, which are none.
+    "pull_secret": {"type": "str", "default": "rootless-buildah-pull", "no_log": False},
+    "push_secret": {"type": "str", "default": "rootless-buildah-push", "no_log": False},
     "allow_credentials": {"type": "bool", "default": False},
 }
 

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -15,11 +18,55 @@ from ansible_collections.rootless.buildah.molecule.machines import vm
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place
 from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
 from ansible_collections.rootless.buildah.molecule.verify.conftest import oci_layout
+from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, Builder, make_library
+
+# An archive that is a snapshot has lists that are out of date.
+SNAPSHOT = "mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until \"false\"'"
 
 
 @pytest.fixture(name="cluster", scope="session")
 def _cluster() -> Cluster:
     return Cluster(Place(Path(os.environ.get("MACHINES_CLUSTER") or vm.CACHE)))
+
+
+@pytest.fixture(name="builder_image", scope="session")
+def _builder_image(cluster: Cluster) -> Iterator[str]:
+    """The builder image in the cluster's registry, by digest: made by an unprivileged user, from packages up."""
+    place = Path(tempfile.mkdtemp(prefix="rootless-buildah-tests-"))
+    place.chmod(0o755)
+    user = Builder(f"rbtk-{os.getpid()}", make_library(place / "library"))
+    try:
+        login = user.write("auth.json", Path(cluster.login()).read_text(), 0o600)
+        authority = user.write("certs/ca.crt", (cluster.place.registry / "ca.crt").read_text())
+        reach = {"registry_auth_file": str(login), "registry_ca_dir": str(authority.parent), "push": True}
+        script = (CHECKOUT / "examples/scripts/debian-base.sh").read_text().replace("mmdebstrap --quiet", SNAPSHOT)
+        base = f"{cluster.registry}/bases/forky:1"
+        user.build(name=base, script=script, args={"SUITE": "forky"}, **reach)
+        files = CHECKOUT / "roles/cluster_builder/files/builder"
+        context = user.context("builder", {path.name: path.read_text() for path in files.iterdir()})
+        name = f"{cluster.registry}/rootless-buildah/builder"
+        built = user.build(name=f"{name}:1", path=str(context), args={"BASE": base}, **reach)
+        yield f"{name}@{built['digest']}"
+    finally:
+        user.remove()
+        shutil.rmtree(place)
+
+
+@pytest.fixture(name="builds", scope="session")
+def _builds(cluster: Cluster, builder_image: str) -> Cluster:
+    """The namespace that images are built in."""
+    if f'"{cluster.namespace}"' not in cluster.kubectl("get", "namespaces", "--output=json"):
+        cluster.kubectl("create", "namespace", cluster.namespace)
+        labels = ("pod-security.kubernetes.io/enforce=baseline", "rootless.buildah/builds=true")
+        cluster.kubectl("label", "namespace", cluster.namespace, *labels)
+        cluster.kubectl("create", "serviceaccount", "rootless-buildah")
+        defaults = (f"--from-literal=image={builder_image}", f"--from-literal=contexts={cluster.registry}/contexts")
+        cluster.kubectl("create", "configmap", "rootless-buildah", *defaults)
+        for use in ("pull", "push"):
+            cluster.kubectl(
+                "create", "secret", "generic", f"rootless-buildah-{use}", "--type=kubernetes.io/dockerconfigjson",
+                f"--from-file=.dockerconfigjson={cluster.login(use)}")
+    return cluster
 
 
 @pytest.fixture(name="debian", scope="session")

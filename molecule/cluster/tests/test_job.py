@@ -40,6 +40,12 @@ RUN --mount=type=bind,source=sub,target=/bound test "$(id -u)" = 1234 && cat /bo
 """
 
 
+@pytest.fixture(name="cluster")
+def _cluster(builds: Cluster) -> Cluster:
+    """A cluster with a namespace that is ready for builds."""
+    return builds
+
+
 @pytest.fixture(name="context")
 def _context(tmp_path: Path) -> Path:
     place = tmp_path / "context"
