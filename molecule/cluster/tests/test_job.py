@@ -68,6 +68,25 @@ def layers(cluster: Cluster, image: str, digest: str) -> Mapping[str, tuple[tarf
     return found
 
 
+def running(cluster: Cluster, step: str) -> bool:
+    """Say whether a container of the step runs."""
+    found = [status for pod in cluster.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
+             for status in pod["status"].get("initContainerStatuses") or () if status["name"] == step]  # fmt: skip
+    return any("running" in status["state"] for status in found)
+
+
+def until(holds: Any, seconds: float = 240) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it did not come to that"
+        time.sleep(0.5)
+
+
+def nothing_runs(cluster: Cluster) -> bool:
+    """Say whether all that belongs to Jobs is gone; Kubernetes removes it in its own time."""
+    return not any(cluster.names(kind) for kind in ("jobs", "pods", "secrets"))
+
+
 def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debian: str, context: Path) -> None:
     (context / "Containerfile").write_text(CONTAINERFILE.format(base=debian, secret=SECRET))
     secrets = [{"id": "token", "value": SECRET}]
@@ -92,7 +111,7 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debi
     assert found["context/tool"][0].uid == 0
 
     # Nothing is left but the image and its record, and they are all that the next run needs.
-    assert not any(cluster.names(kind) for kind in ("jobs", "pods", "secrets"))
+    until(lambda: nothing_runs(cluster))
     events = len(cluster.get("events"))
     begun = time.monotonic()
     again = cluster.build(context, "trials/people:1", secrets=secrets)
@@ -129,7 +148,7 @@ def test_a_step_that_fails_is_named_with_its_last_words_and_leaves_nothing(
     result = cluster.build(context, "trials/fails:1")
     assert result["failed"] and "RUN echo these are the last words; exit 3" in result["msg"]
     assert "these are the last words" in result["stderr"]
-    assert not any(cluster.names(kind) for kind in ("jobs", "secrets"))
+    until(lambda: nothing_runs(cluster))
     assert cluster.digest("trials/fails:1") is None
 
 
@@ -154,7 +173,7 @@ def test_what_ends_a_build_early_is_named(
     result = cluster.build(context, f"trials/{finding.replace('_', '-')}:1", job=chosen)
     assert (result["failed"], result.get("finding")) == (True, finding), result
     assert words in result["cause"]
-    assert not cluster.names("jobs")
+    until(lambda: nothing_runs(cluster))
 
 
 def test_the_same_image_is_the_same_for_a_host_and_a_cluster(cluster: Cluster, debian: str, context: Path) -> None:
@@ -172,20 +191,6 @@ def test_the_same_image_is_the_same_for_a_host_and_a_cluster(cluster: Cluster, d
     assert hashlib.sha256(cluster.manifest("trials/shared:1")).hexdigest() == built["digest"].partition(":")[2]
 
 
-def running(cluster: Cluster, step: str) -> bool:
-    """Say whether a container of the step runs."""
-    found = [status for pod in cluster.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
-             for status in pod["status"].get("initContainerStatuses") or () if status["name"] == step]  # fmt: skip
-    return any("running" in status["state"] for status in found)
-
-
-def until(holds: Any, seconds: float = 240) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not come to that"
-        time.sleep(0.5)
-
-
 def test_a_run_that_was_killed_is_taken_up(cluster: Cluster, debian: str, context: Path) -> None:
     (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 15; date +%s%N > /made\n")
     options = cluster.options(context, "trials/killed:1")
@@ -200,7 +205,7 @@ def test_a_run_that_was_killed_is_taken_up(cluster: Cluster, debian: str, contex
     assert cluster.digest("trials/killed:1") == result["digest"]
     again = cluster.build(context, "trials/killed:1")
     assert not again["changed"], again
-    assert not any(cluster.names(kind) for kind in ("jobs", "secrets"))
+    until(lambda: nothing_runs(cluster))
 
 
 def test_a_node_that_is_drained_hands_its_build_on(cluster: Cluster, debian: str, context: Path) -> None:
