@@ -269,8 +269,20 @@ def _resources(settings: PodSettings) -> dict[str, Any]:
     """Return a container's resources; room on the node's disk is always limited."""
     given = {kind: dict(settings.resources.get(kind) or {}) for kind in ("requests", "limits")}
     given["limits"].setdefault("ephemeral-storage", settings.storage)
-    given["requests"].setdefault("ephemeral-storage", "1Gi")
+    # What is not requested is requested as the limit says, and no node would have that much left.
+    least = "1Gi" if _bytes(settings.storage) >= _bytes("1Gi") else settings.storage
+    given["requests"].setdefault("ephemeral-storage", least)
     return given
+
+
+def _bytes(quantity: str) -> float:
+    """Return what a quantity of bytes means (apimachinery, resource.Quantity); 0 for what is none."""
+    match = re.fullmatch(r"([0-9.]+)(|[kMGTPE]|[KMGTPE]i)", quantity)
+    if not match:
+        return 0.0  # the API server says what is wrong with it
+    power = "kMGTPE".find(match[2][:1].replace("K", "k")) + 1 if match[2] else 0
+    base = 1024.0 if match[2].endswith("i") else 1000.0
+    return float(float(match[1]) * base**power)
 
 
 def _fetch_context(work: Work) -> str:

@@ -162,7 +162,7 @@ def test_a_base_that_is_not_there_fails_before_anything_runs(cluster: Cluster, c
     ({"image": "{registry}/rootless-buildah/builder@sha256:" + "0" * 64}, "pod_image_pull", "not found"),
     ({"deadline": 5}, "pod_deadline", "deadline"),
     ({"resources": {"limits": {"memory": "150Mi"}}}, "pod_memory", "memory"),
-    ({"storage": "50Mi"}, "pod_evicted", ""),
+    ({"storage": "100Mi"}, "pod_evicted", ""),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_what_ends_a_build_early_is_named(
     cluster: Cluster, debian: str, context: Path, job: dict[str, Any], finding: str, words: str

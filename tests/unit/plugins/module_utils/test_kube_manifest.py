@@ -114,6 +114,16 @@ def test_time_and_room_are_always_limited() -> None:
         assert step["resources"]["limits"]["ephemeral-storage"] == "7Gi"
 
 
+@pytest.mark.parametrize("storage, requested", [
+    ("20Gi", "1Gi"), ("1Gi", "1Gi"), ("1000Mi", "1000Mi"), ("50Mi", "50Mi"), ("2G", "1Gi"), ("1G", "1G"), ("5T", "1Gi"),
+    ("2147483648", "1Gi"), ("1.5Gi", "1Gi"),
+])  # fmt: skip
+def test_a_request_is_never_above_the_limit(storage: str, requested: str) -> None:
+    for step in steps(WORK, replace(SETTINGS, storage=storage)).values():
+        assert step["resources"]["limits"]["ephemeral-storage"] == storage
+        assert step["resources"]["requests"]["ephemeral-storage"] == requested
+
+
 def test_three_disruptions_are_survived_and_a_failure_is_none() -> None:
     spec = job(WORK, SETTINGS, "builds")["spec"]
     assert spec["backoffLimit"] == 3
