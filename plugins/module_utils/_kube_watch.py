@@ -100,6 +100,9 @@ def look(
     started = tuple(step for step, status in statuses.items() if "waiting" not in status.get("state", {"waiting": {}}))
     if "Complete" in conditions:
         return View(DONE, "done", name, started, _digest(statuses))
+    evicted = _evicted(pods)
+    if evicted:
+        return View(FAILED, "evicted", name, started, problem=evicted)
     if "Failed" in conditions or "FailureTarget" in conditions:
         condition = conditions.get("Failed") or conditions["FailureTarget"]
         return View(FAILED, "failed", name, started, problem=_ended(condition, newest, statuses))
@@ -149,14 +152,26 @@ def _digest(statuses: Mapping[str, Object]) -> str:
     return text if _DIGEST.match(text) else ""
 
 
+def _evicted(pods: Sequence[Object]) -> Optional[Problem]:
+    """Return why a pod was put out for what it did itself.
+
+    The Job would try that once more, for such a pod ends without an exit status. One that is put out because its node
+    is short of something is marked as disrupted and may be tried again.
+    """
+    for pod in pods:
+        status = pod.get("status", {})
+        disrupted = any(one["type"] == "DisruptionTarget" for one in status.get("conditions") or ())
+        if status.get("reason") == "Evicted" and not disrupted:
+            return Problem("pod_evicted", str(status.get("message", "")).strip())
+    return None
+
+
 def _ended(condition: Object, pod: Optional[Object], statuses: Mapping[str, Object]) -> Problem:
     """Return why a Job has failed."""
     words = str(condition.get("message") or condition.get("reason"))
     if condition.get("reason") == "DeadlineExceeded":
         return Problem("pod_deadline", words)
     status = (pod or {}).get("status", {})
-    if status.get("reason") == "Evicted":
-        return Problem("pod_evicted", str(status.get("message") or words))
     if any(one["type"] == "DisruptionTarget" and one["status"] == "True" for one in status.get("conditions") or ()):
         return Problem("pod_disrupted", words)
     for step, one in statuses.items():

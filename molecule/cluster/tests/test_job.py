@@ -40,12 +40,6 @@ RUN --mount=type=bind,source=sub,target=/bound test "$(id -u)" = 1234 && cat /bo
 """
 
 
-@pytest.fixture(name="cluster")
-def _cluster(builds: Cluster) -> Cluster:
-    """A cluster with a namespace that is ready for builds."""
-    return builds
-
-
 @pytest.fixture(name="context")
 def _context(tmp_path: Path) -> Path:
     place = tmp_path / "context"
@@ -87,10 +81,10 @@ def nothing_runs(cluster: Cluster) -> bool:
     return not any(cluster.names(kind) for kind in ("jobs", "pods", "secrets"))
 
 
-def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debian: str, context: Path) -> None:
+def test_what_people_build_comes_out_as_it_does_on_a_host(builds: Cluster, debian: str, context: Path) -> None:
     (context / "Containerfile").write_text(CONTAINERFILE.format(base=debian, secret=SECRET))
     secrets = [{"id": "token", "value": SECRET}]
-    built = cluster.build(context, "trials/people:1", secrets=secrets)
+    built = builds.build(context, "trials/people:1", secrets=secrets)
     assert not built["failed"], built
     assert (built["changed"], built["built"]) == (True, True)
     assert [one["instruction"].partition(" ")[0] for one in built["steps"]].count("RUN") == 5
@@ -98,7 +92,7 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debi
     texts = [one["text"] for one in built["progress"]]
     assert texts[0].startswith("made the Job") and any(text.startswith("build on cluster-") for text in texts)
     assert SECRET not in Path(built["log_path"]).read_text()
-    found = layers(cluster, "trials/people", built["digest"])
+    found = layers(builds, "trials/people", built["digest"])
     assert (found["chosen"][0].uid, found["chosen"][0].gid) == (4321, 4322)
     assert (found["made/owned"][0].uid, found["made/owned"][0].gid) == (61234, 61235)
     assert stat.S_IMODE(found["made/setuid"][0].mode) == 0o4755
@@ -111,29 +105,29 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(cluster: Cluster, debi
     assert found["context/tool"][0].uid == 0
 
     # Nothing is left but the image and its record, and they are all that the next run needs.
-    until(lambda: nothing_runs(cluster))
-    events = len(cluster.get("events"))
+    until(lambda: nothing_runs(builds))
+    events = len(builds.get("events"))
     begun = time.monotonic()
-    again = cluster.build(context, "trials/people:1", secrets=secrets)
+    again = builds.build(context, "trials/people:1", secrets=secrets)
     assert (again["changed"], again["built"], again["digest"], again["key"]) == (
         False, False, built["digest"], built["key"])  # fmt: skip
     assert again["progress"] == [] and time.monotonic() - begun < 10
-    assert len(cluster.get("events")) <= events
+    assert len(builds.get("events")) <= events
 
     (context / "tool").write_text("changed\n")
-    expected = cluster.build(context, "trials/people:1", check=True, secrets=secrets)
+    expected = builds.build(context, "trials/people:1", check=True, secrets=secrets)
     assert expected["changed"] and expected["reasons"][0]["changed"] == ["tool"]
 
 
-def test_without_a_network_there_is_none(cluster: Cluster, debian: str, context: Path) -> None:
-    host, port = cluster.registry.split(":")
+def test_without_a_network_there_is_none(builds: Cluster, debian: str, context: Path) -> None:
+    host, port = builds.registry.split(":")
     probe = f"RUN bash -c 'exec 3<>/dev/tcp/{host}/{port} && echo got $((1 + 1))' 2>&1; cat /proc/net/dev\n"
     (context / "Containerfile").write_text(f"FROM {debian}\n{probe}")
     # The guard removed: the same step gets out.
-    open_net = cluster.build(context, "trials/net:1")
+    open_net = builds.build(context, "trials/net:1")
     assert not open_net["failed"], open_net
     assert "got 2" in Path(open_net["log_path"]).read_text()
-    closed = cluster.build(context, "trials/net:2", network="none")
+    closed = builds.build(context, "trials/net:2", network="none")
     assert not closed["failed"], closed
     log = Path(closed["log_path"]).read_text()
     assert "Network is unreachable" in log and "got 2" not in log
@@ -141,20 +135,20 @@ def test_without_a_network_there_is_none(cluster: Cluster, debian: str, context:
 
 
 def test_a_step_that_fails_is_named_with_its_last_words_and_leaves_nothing(
-    cluster: Cluster, debian: str, context: Path
+    builds: Cluster, debian: str, context: Path
 ) -> None:
     steps = "RUN echo before\nRUN echo these are the last words; exit 3\n"
     (context / "Containerfile").write_text(f"FROM {debian}\n{steps}")
-    result = cluster.build(context, "trials/fails:1")
+    result = builds.build(context, "trials/fails:1")
     assert result["failed"] and "RUN echo these are the last words; exit 3" in result["msg"]
     assert "these are the last words" in result["stderr"]
-    until(lambda: nothing_runs(cluster))
-    assert cluster.digest("trials/fails:1") is None
+    until(lambda: nothing_runs(builds))
+    assert builds.digest("trials/fails:1") is None
 
 
-def test_a_base_that_is_not_there_fails_before_anything_runs(cluster: Cluster, context: Path) -> None:
-    (context / "Containerfile").write_text(f"FROM {cluster.registry}/no/such:1\n")
-    result = cluster.build(context, "trials/nobase:1")
+def test_a_base_that_is_not_there_fails_before_anything_runs(builds: Cluster, context: Path) -> None:
+    (context / "Containerfile").write_text(f"FROM {builds.registry}/no/such:1\n")
+    result = builds.build(context, "trials/nobase:1")
     assert result["failed"] and "no/such:1 does not exist" in result["msg"]
 
 
@@ -165,60 +159,60 @@ def test_a_base_that_is_not_there_fails_before_anything_runs(cluster: Cluster, c
     ({"storage": "100Mi"}, "pod_evicted", ""),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_what_ends_a_build_early_is_named(
-    cluster: Cluster, debian: str, context: Path, job: dict[str, Any], finding: str, words: str
+    builds: Cluster, debian: str, context: Path, job: dict[str, Any], finding: str, words: str
 ) -> None:
     hungry = "head -c 300M /dev/zero > /fills; data=$(head -c 200M /dev/zero | tr '\\0' x); echo ${#data}; sleep 60"
     (context / "Containerfile").write_text(f"FROM {debian}\nRUN {hungry}\n")
-    chosen = json.loads(json.dumps(job).replace("{registry}", cluster.registry))
-    result = cluster.build(context, f"trials/{finding.replace('_', '-')}:1", job=chosen)
+    chosen = json.loads(json.dumps(job).replace("{registry}", builds.registry))
+    result = builds.build(context, f"trials/{finding.replace('_', '-')}:1", job=chosen)
     assert (result["failed"], result.get("finding")) == (True, finding), result
     assert words in result["cause"]
-    until(lambda: nothing_runs(cluster))
+    until(lambda: nothing_runs(builds))
 
 
-def test_the_same_image_is_the_same_for_a_host_and_a_cluster(cluster: Cluster, debian: str, context: Path) -> None:
+def test_the_same_image_is_the_same_for_a_host_and_a_cluster(builds: Cluster, debian: str, context: Path) -> None:
     """A record of a cluster's build is one for builder hosts, and the other way round."""
     (context / "Containerfile").write_text(f"FROM {debian}\nCOPY tool /tool\n")
-    built = cluster.build(context, "trials/shared:1")
+    built = builds.build(context, "trials/shared:1")
     assert not built["failed"], built
-    options = cluster.options(context, "trials/shared:1")
+    options = builds.options(context, "trials/shared:1")
     plan = {name: options[name] for name in ("name", "path", "push", "registry_auth_file", "registry_ca_dir")}
     for backend in ("kubernetes", "host"):
-        result = cluster.result(cluster.start("buildah_plan", {
+        result = builds.result(builds.start("buildah_plan", {
             "images": [{**plan, "allow_root": True}], "backend": backend}))  # fmt: skip
         assert not result["failed"], result
         assert (result["due"], result["images"][0]["key"]) == (0, built["key"])
-    assert hashlib.sha256(cluster.manifest("trials/shared:1")).hexdigest() == built["digest"].partition(":")[2]
+    assert hashlib.sha256(builds.manifest("trials/shared:1")).hexdigest() == built["digest"].partition(":")[2]
 
 
-def test_a_run_that_was_killed_is_taken_up(cluster: Cluster, debian: str, context: Path) -> None:
+def test_a_run_that_was_killed_is_taken_up(builds: Cluster, debian: str, context: Path) -> None:
     (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 15; date +%s%N > /made\n")
-    options = cluster.options(context, "trials/killed:1")
-    first = cluster.start("buildah_job", options)
-    until(lambda: running(cluster, "build"))
+    options = builds.options(context, "trials/killed:1")
+    first = builds.start("buildah_job", options)
+    until(lambda: running(builds, "build"))
     first.kill()
     first.communicate()
-    (job,) = cluster.get("jobs")
-    result = cluster.build(context, "trials/killed:1")
+    (job,) = builds.get("jobs")
+    result = builds.build(context, "trials/killed:1")
     assert not result["failed"], result
     assert result["progress"][0]["text"] == f"joining the Job {job['metadata']['name']}, which is there already"
-    assert cluster.digest("trials/killed:1") == result["digest"]
-    again = cluster.build(context, "trials/killed:1")
+    assert builds.digest("trials/killed:1") == result["digest"]
+    again = builds.build(context, "trials/killed:1")
     assert not again["changed"], again
-    until(lambda: nothing_runs(cluster))
+    until(lambda: nothing_runs(builds))
 
 
-def test_a_node_that_is_drained_hands_its_build_on(cluster: Cluster, debian: str, context: Path) -> None:
+def test_a_node_that_is_drained_hands_its_build_on(builds: Cluster, debian: str, context: Path) -> None:
     (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 30; cp /context /x 2> /dev/null; date > /made\n")
-    run = cluster.start("buildah_job", cluster.options(context, "trials/drained:1"))
-    until(lambda: running(cluster, "build"))
-    (pod,) = cluster.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
+    run = builds.start("buildah_job", builds.options(context, "trials/drained:1"))
+    until(lambda: running(builds, "build"))
+    (pod,) = builds.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
     node = pod["spec"]["nodeName"]
     try:
-        cluster.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
-        result = cluster.result(run)
+        builds.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
+        result = builds.result(run)
     finally:
-        cluster.kubectl("uncordon", node)
+        builds.kubectl("uncordon", node)
     assert not result["failed"], result
     nodes = {text["text"].rpartition(" on ")[2] for text in result["progress"] if text["text"].startswith("build on ")}
     assert node in nodes and len(nodes) == 2

@@ -91,15 +91,26 @@ def test_the_step_that_failed_is_named(terminated: dict[str, Any], finding: str)
         "build", terminated["exitCode"], finding)  # fmt: skip
 
 
-@pytest.mark.parametrize("status, finding", [
-    ({"reason": "Evicted", "message": "Usage of EmptyDir volume exceeds the limit"}, "pod_evicted"),
-    ({"conditions": [{"type": "DisruptionTarget", "status": "True"}]}, "pod_disrupted"),
-])  # fmt: skip
-def test_a_pod_that_was_taken_away(status: dict[str, Any], finding: str) -> None:
-    found = failed("build", exitCode=137, reason="Error")
-    found["pods"][0]["status"].update(status)
+def test_a_pod_that_took_too_much_room_is_not_tried_again() -> None:
+    # The first pod was evicted, and the Job has made a second one already.
+    found = copy.deepcopy(recorded("build"))
+    words = 'Usage of EmptyDir volume "store" exceeds the limit "100Mi". '
+    gone: dict[str, Any] = {"metadata": {"name": "older", "creationTimestamp": "2026-11-27T00:00:00Z"},
+                            "status": {"phase": "Failed", "reason": "Evicted", "message": words}}  # fmt: skip
+    found["pods"].append(gone)
     view = seen(found)
-    assert view.problem and view.problem.finding == finding
+    assert view.state == FAILED and view.problem
+    assert (view.problem.finding, view.problem.words) == ("pod_evicted", words.strip())
+    # What a node does for its own sake is none of the build's fault.
+    gone["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    assert seen(found).state == RUNNING
+
+
+def test_too_many_disruptions() -> None:
+    found = failed("build", exitCode=137, reason="Error")
+    found["pods"][0]["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    view = seen(found)
+    assert view.problem and view.problem.finding == "pod_disrupted"
 
 
 def unscheduled() -> dict[str, Any]:
