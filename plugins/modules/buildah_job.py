@@ -20,7 +20,7 @@ description:
   - The build context goes to a registry as an image of its own, named after its content, and reaches the pod as a
     read-only volume. Fetching bases, building and pushing are containers of their own. Only the first and the last
     have a login.
-  - The role P(rootless.buildah.cluster_node#role) prepares nodes, the role C(cluster_builder) prepares namespaces.
+  - The role P(rootless.buildah.cluster_node#role) prepares nodes, P(rootless.buildah.cluster_builder#role) namespaces.
 requirements:
   - kubernetes >= 24.2.0
 extends_documentation_fragment:

@@ -65,8 +65,7 @@ def test_the_guide_has_a_section_for_each_finding() -> None:
 @pytest.mark.parametrize("finding", BY_ID.values(), ids=lambda finding: finding.id)
 def test_the_role_that_a_remedy_names_exists(finding: Finding) -> None:
     named = re.findall(r"\broles? (\w+)(?: and (\w+))?", finding.remedy)
-    # The role for the nodes of a cluster is still to come.
-    missing = {role for pair in named for role in pair if role} - set(roles()) - {"cluster_node", "cluster_builder"}
+    missing = {role for pair in named for role in pair if role} - set(roles())
     assert missing == set()
     # For these a task's own options are the remedy, or nothing is.
     assert named or finding.id in {

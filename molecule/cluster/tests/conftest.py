@@ -42,7 +42,7 @@ def _builder_image(cluster: Cluster) -> Iterator[str]:
         script = (CHECKOUT / "examples/scripts/debian-base.sh").read_text().replace("mmdebstrap --quiet", SNAPSHOT)
         base = f"{cluster.registry}/bases/forky:1"
         user.build(name=base, script=script, args={"SUITE": "forky"}, **reach)
-        files = CHECKOUT / "molecule/cluster/builder"
+        files = CHECKOUT / "roles/cluster_builder/files/builder"
         context = user.context("builder", {path.name: path.read_text() for path in files.iterdir()})
         name = f"{cluster.registry}/rootless-buildah/builder"
         built = user.build(name=f"{name}:1", path=str(context), args={"BASE": base}, **reach)

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods that are shown to an API server to learn what it admits, and what its answers mean. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.rootless.buildah.plugins.module_utils._cluster_objects import NAME
+from ansible_collections.rootless.buildah.plugins.module_utils._cluster_policy import ALLOW_B, BUILDS
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
+    APPARMOR_PROFILE,
+    MANAGER,
+    SECCOMP_PROFILE,
+)
+
+_A = ["SETUID", "SETGID", "SETFCAP", "CHOWN", "DAC_OVERRIDE", "FOWNER"]
+
+
+def admission_trials(settings: Mapping[str, Any], namespaces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return pods to show, each with what must come of it.
+
+    :param settings: the variables of the role cluster_builder without their prefix.
+    :param namespaces: all namespaces; pods of one without the label must not use the profiles.
+    :return: dictionaries with ``what``, ``pod``, and ``refused``: words of the refusal, empty when it must be admitted.
+    """
+    namespace, image = settings["namespace"], settings["image"]
+    foreign = foreign_namespace(namespaces, namespace)
+    trials = [
+        {"what": "a build of profile A", "pod": trial_pod("a", namespace, image), "refused": ""},
+        {
+            "what": "a privileged pod",
+            "pod": _privileged(namespace, image),
+            "refused": "violates PodSecurity",
+        },
+    ]
+    if settings["policy"]:
+        refused = "" if settings["allow_profile_b"] else f"label {ALLOW_B}=true"
+        trials.append({"what": "a build of profile B", "pod": trial_pod("b", namespace, image), "refused": refused})
+    if settings["policy"] and foreign:
+        pod = trial_pod("a", foreign, image, account="default")
+        trials.append(
+            {"what": f"a pod with the profiles in {foreign}", "pod": pod, "refused": f"with the label {BUILDS}=true"}
+        )
+    return trials
+
+
+def trial_pod(profile: str, namespace: str, image: str, account: str = NAME) -> dict[str, Any]:
+    """Return a small pod with the security settings of a profile."""
+    root = profile == "a"
+    user = 0 if root else 1000
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": account,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsUser": user,
+            "seccompProfile": {"type": "Localhost", "localhostProfile": SECCOMP_PROFILE},
+            "appArmorProfile": {"type": "Localhost", "localhostProfile": APPARMOR_PROFILE},
+        },
+        "containers": [
+            {
+                "name": "trial",
+                "image": image,
+                "securityContext": {
+                    "allowPrivilegeEscalation": not root,
+                    "capabilities": {"drop": ["ALL"], "add": list(_A if root else _A[:2])},
+                },
+            }
+        ],
+    }
+    if root:
+        spec["hostUsers"] = False
+    return _pod(namespace, spec)
+
+
+def _privileged(namespace: str, image: str) -> dict[str, Any]:
+    container = {"name": "trial", "image": image, "securityContext": {"privileged": True}}
+    spec = {"restartPolicy": "Never", "serviceAccountName": NAME, "containers": [container]}
+    return _pod(namespace, spec)
+
+
+def _pod(namespace: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {"name": f"{NAME}-trial", "namespace": namespace, "labels": dict(MANAGER)}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": dict(spec)}
+
+
+def admission_problems(trials: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is not as it must be, in words; empty when all is well.
+
+    :param answers: what came of each trial: ``result`` with the pod as the server has it, or without it ``msg``.
+    """
+    problems = []
+    for trial, answer in zip(trials, answers):
+        words = str(answer.get("msg", ""))
+        if "result" not in answer:
+            if not trial["refused"]:
+                problems.append(f"{trial['what']} is refused: {words}")
+            elif trial["refused"] not in words:
+                problems.append(f"{trial['what']} is refused, but not because of {trial['refused']!r}: {words}")
+        elif trial["refused"]:
+            problems.append(f"{trial['what']} is admitted")
+        elif trial["pod"]["spec"].get("hostUsers") != _spec(answer).get("hostUsers"):
+            problems.append(
+                f"{trial['what']} is admitted, but the API server drops hostUsers: false; it is older than Kubernetes "
+                "1.33, or its feature UserNamespacesSupport is off; profile B remains"
+            )
+    return problems
+
+
+def _spec(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = (answer.get("result") or {}).get("spec") or {}
+    assert isinstance(found, dict)
+    return found
+
+
+def foreign_namespace(namespaces: Sequence[Mapping[str, Any]], own: str) -> str:
+    """Return a namespace whose pods must not use the profiles, ``default`` if it is one; empty without any."""
+    free = [
+        each["metadata"]["name"]
+        for each in namespaces
+        if (each["metadata"].get("labels") or {}).get(BUILDS) != "true"
+        and each["metadata"]["name"] != own
+        and (each.get("status") or {}).get("phase", "Active") == "Active"
+    ]
+    return "default" if "default" in free else (sorted(free) or [""])[0]
