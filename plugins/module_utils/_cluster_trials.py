@@ -110,9 +110,7 @@ def admission_problems(trials: Sequence[Mapping[str, Any]], answers: Sequence[Ma
 
 
 def _spec(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = (answer.get("result") or {}).get("spec") or {}
-    assert isinstance(found, dict)
-    return found
+    return dict((answer.get("result") or {}).get("spec") or {})
 
 
 def foreign_namespace(namespaces: Sequence[Mapping[str, Any]], own: str) -> str:
