@@ -50,8 +50,9 @@ def run(case: RandomHost, asked: list[Asked], check: bool = False) -> dict[str, 
     """Do what the module does with these options."""
     users = [{"name": one.name, "count": one.count, "start": one.start, "state": "present" if one.present else "absent"}
              for one in asked]
-    params = {"name": None, "users": users, "state": "present", "count": 65536, "start": None, "probe": False,
-              "reserved": [{"start": item.start, "count": len(item)} for item in case.reserved], "lock_timeout": 60}
+    reserved = [{"start": item.start, "count": len(item)} for item in case.reserved]
+    params = {"name": None, "users": users, "state": "present", "count": 65536, "start": None, "align": 1,
+              "probe": False, "reserved": reserved, "lock_timeout": 60}
     return Run(params, check, lambda _message: None, Shadow())()
 
 
