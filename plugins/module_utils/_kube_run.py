@@ -38,6 +38,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
     View,
     is_unschedulable,
     look,
+    newest_of,
     refusal,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader, last_lines
@@ -218,7 +219,8 @@ class JobRun:
 
     def _events(self, pods: list[Any]) -> list[Any]:
         """Return what is told about the Job and its newest pod, the oldest first."""
-        names = [self._name, *sorted(pod["metadata"]["name"] for pod in pods)[-1:]]
+        newest = newest_of(pods)
+        names = [self._name, *([newest["metadata"]["name"]] if newest else [])]
         found = [
             one for name in names for one in self._cluster.find("events", fieldSelector=f"involvedObject.name={name}")
         ]

@@ -94,7 +94,7 @@ def look(
     :param patience: seconds after which that is a problem; clusters that grow take minutes for a node.
     """
     conditions = {one["type"]: one for one in job.get("status", {}).get("conditions") or () if one["status"] == "True"}
-    newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+    newest = newest_of(pods)
     name = newest["metadata"]["name"] if newest else ""
     statuses = _statuses(newest or {})
     started = tuple(step for step, status in statuses.items() if "waiting" not in status.get("state", {"waiting": {}}))
@@ -128,10 +128,14 @@ def look(
     return View(WAITING, f"{node} prepares the pod: {_last(events)}" if node else "waiting for a node", name, started)
 
 
+def newest_of(pods: Sequence[Object]) -> Optional[Object]:
+    """Return the newest pod; None of none. Its name tells nothing of its age: it ends at random."""
+    return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+
+
 def is_unschedulable(pods: Sequence[Object]) -> bool:
     """Say whether no node takes the newest pod."""
-    newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default={})
-    conditions = newest.get("status", {}).get("conditions") or ()
+    conditions = (newest_of(pods) or {}).get("status", {}).get("conditions") or ()
     return any(one["type"] == "PodScheduled" and one["status"] == "False" for one in conditions)
 
 
