@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._build_command import (
@@ -260,7 +260,7 @@ class HostExecutor:
                 cwd=cwd,
                 on_line=on_line,
             )
-        report.steps += [_step(step) for step in reader.steps()]
+        report.steps += [asdict(step) for step in reader.steps()]
         done = replace(done, stdout=b"", stderr="")
         if done.rc != 0:
             raise build_failure(inputs, done.argv, done.rc, lines, self._log_path)
@@ -315,10 +315,6 @@ class HostExecutor:
             with open(os.path.join(self._job.path, "secrets", secret.id), "rb") as file:
                 held.append(file.read())
         return Mask(held)
-
-
-def _step(step: object) -> dict[str, object]:
-    return {name: getattr(step, name) for name in ("stage", "number", "total", "instruction", "seconds", "cached")}
 
 
 def _private(path: str, flags: int) -> int:

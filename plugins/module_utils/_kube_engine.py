@@ -90,7 +90,7 @@ class KubeEngine(KubePlanner):
         profile = choose_profile(self._options["profile"], release, self._ready_nodes(), offline)
         settings = self._pod_settings(defaults, profile)
         image = read_context(
-            [part for part in work.parts if part.root],
+            work.parts,
             {"Containerfile": inputs.recipe, **self._ignorefile(work)},
             os.path.join(self._open_job(inputs).scratch(), "build.tar"),
             host_platform(),
@@ -99,7 +99,8 @@ class KubeEngine(KubePlanner):
         context = self._with_credentials(inputs, lambda access: self._upload(inputs, image, repository, access))
         target = outlook.plan.deliveries[0].destination
         name = job_name(str(target), outlook.key)
-        secrets = self._secrets(inputs, name, work, target, context)
+        held = {secret.id: secret_bytes(secret) for secret in inputs.secrets}
+        secrets = self._secrets(inputs, name, work, target, context, held)
         todo = Work(
             image=str(target),
             key=outlook.key,
@@ -120,8 +121,7 @@ class KubeEngine(KubePlanner):
             certificates=f"{name}-certificates" if f"{name}-certificates" in secrets else None,
         )
         self._run = JobRun(self._cluster, todo, settings, secrets, self._options["schedule_timeout"], self.progress)
-        mask = Mask(secret_bytes(secret) for secret in inputs.secrets)
-        digest = self._run.finish(inputs, mask, self._state.new_log(str(inputs.image)), outcome.report)
+        digest = self._run.finish(inputs, Mask(held.values()), self._state.new_log(str(inputs.image)), outcome.report)
         record = replace(
             record, finished=now(), versions={"rootless.buildah": self._settings.version, "builder": settings.image}
         )
@@ -251,12 +251,20 @@ class KubeEngine(KubePlanner):
         return named if self._cluster.get("secrets", named) else None
 
     def _secrets(
-        self, inputs: BuildInputs, job: str, work: VariantWork, target: ImageName, context: ImageName
+        self,
+        inputs: BuildInputs,
+        job: str,
+        work: VariantWork,
+        target: ImageName,
+        context: ImageName,
+        held: Mapping[str, bytes],
     ) -> dict[str, tuple[str, dict[str, str]]]:
         """Return what goes with the Job, kind and values in base64 by name.
 
         Only a login that the task was given travels into the cluster, never the user's own, and each use gets the
         logins of its registries.
+
+        :param held: what the build's secrets hold, by id.
         """
         made: dict[str, tuple[str, dict[str, str]]] = {}
         if inputs["registry_auth_file"] or inputs["registry_username"] is not None:
@@ -267,7 +275,7 @@ class KubeEngine(KubePlanner):
             for use, needed in hosts.items():
                 data = picked_logins(inputs["registry_auth_file"], sorted(needed), self._own_logins(inputs))
                 made[f"{job}-{use}"] = (_DOCKER_CONFIG, {".dockerconfigjson": _base64(data)})
-        values = {secret.id: _base64(secret_bytes(secret)) for secret in inputs.secrets}
+        values = {name: _base64(data) for name, data in held.items()}
         if values:
             made[f"{job}-secrets"] = ("Opaque", values)
         if inputs["registry_ca_dir"]:

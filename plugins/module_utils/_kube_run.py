@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from calendar import timegm
+from dataclasses import asdict
 from typing import Any, Mapping, Optional
 
 from ansible_collections.rootless.buildah.plugins.module_utils._build_failure import build_failure
@@ -234,28 +235,25 @@ class JobRun:
 
     def _keep_log(self, view: View, mask: Mask, log_path: str, report: BuildReport) -> list[str]:
         """Write what the steps printed into a file and return the lines of the build."""
-        logs = {step: self._lines(view, step) for step in (FETCH, BUILD, PUSH) if step in view.started}
+        logs = {step: self._lines(view, step, mask) for step in (FETCH, BUILD, PUSH) if step in view.started}
         with open(log_path, "w", encoding="utf-8") as file:
             for step, lines in logs.items():
-                file.writelines(f"{step}: {mask(text)}\n" for _time, text in lines)
+                file.writelines(f"{step}: {text}\n" for _time, text in lines)
         reader = StepReader()
         for moment, text in logs.get(BUILD, []):
-            reader.feed(mask(text), moment)
-        report.steps += [
-            {name: getattr(step, name) for name in ("stage", "number", "total", "instruction", "seconds", "cached")}
-            for step in reader.steps()
-        ]
+            reader.feed(text, moment)
+        report.steps += [asdict(step) for step in reader.steps()]
         report.commands.append(["buildah", *self._work.build])
         report.log_path = log_path
         step = view.problem.step if view.problem and view.problem.step else BUILD
-        return [mask(text) for _time, text in logs.get(step, [])]
+        return [text for _time, text in logs.get(step, [])]
 
-    def _lines(self, view: View, step: str) -> list[tuple[float, str]]:
-        """Return what a step printed, each line with its time in seconds."""
+    def _lines(self, view: View, step: str, mask: Mask) -> list[tuple[float, str]]:
+        """Return what a step printed, secrets masked, each line with its time in seconds."""
         found = []
         for line in self._cluster.log(view.pod, step).splitlines():
             moment, _space, text = line.partition(" ")
-            found.append((_seconds(moment), text))
+            found.append((_seconds(moment), mask(text)))
         return found
 
     def _failure(self, inputs: BuildInputs, view: View, lines: list[str], mask: Mask, log_path: str) -> BuildahError:
