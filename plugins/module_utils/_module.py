@@ -13,7 +13,14 @@ from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rootless.buildah.plugins.module_utils._engine import Outcome, Outlook, Settings, input_warnings
+from ansible_collections.rootless.buildah.plugins.module_utils._engine import (
+    Engine,
+    Outcome,
+    Outlook,
+    Settings,
+    input_warnings,
+)
+from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
 from ansible_collections.rootless.buildah.plugins.module_utils._plan import Reason
 from ansible_collections.rootless.buildah.plugins.module_utils._user import home
 from ansible_collections.rootless.buildah.plugins.module_utils._version import VERSION
@@ -38,6 +45,20 @@ def _script_directory() -> str:
     with open("/proc/self/cmdline", "rb") as file:
         words = os.fsdecode(file.read()).split("\0")
     return next((os.path.dirname(word) for word in words if os.path.basename(word).startswith("AnsiballZ_")), "")
+
+
+def build(module: AnsibleModule, engine: Engine, inputs: BuildInputs) -> dict[str, Any]:
+    """Build and push an image, or in check mode tell what would come of it; return the module's result."""
+    if module.check_mode:
+        outlook = engine.outlook(inputs, check=True)
+        outcome = Outcome(changed=outlook.plan.changes, built=outlook.plan.build)
+    else:
+        outlook, outcome = engine.run(inputs)
+    return {
+        **outlook_fields(module, outlook),
+        **outcome_fields(outcome, outlook.plan.reasons),
+        **diff(module, outlook),
+    }
 
 
 def outlook_fields(module: AnsibleModule, outlook: Outlook) -> dict[str, Any]:

@@ -229,15 +229,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rootless.buildah.plugins.module_utils._engine import Engine, Outcome
+from ansible_collections.rootless.buildah.plugins.module_utils._engine import Engine
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import validate
-from ansible_collections.rootless.buildah.plugins.module_utils._module import (
-    diff,
-    outcome_fields,
-    outlook_fields,
-    settings,
-)
+from ansible_collections.rootless.buildah.plugins.module_utils._module import build, outcome_fields, settings
 from ansible_collections.rootless.buildah.plugins.module_utils._options import (
     MUTUALLY_EXCLUSIVE,
     REQUIRED_TOGETHER,
@@ -252,16 +247,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     try:
         if inputs["state"] == "absent":
             return outcome_fields(engine.remove(inputs, module.check_mode), [])
-        if module.check_mode:
-            outlook = engine.outlook(inputs, check=True)
-            outcome = Outcome(changed=outlook.plan.changes, built=outlook.plan.build)
-        else:
-            outlook, outcome = engine.run(inputs)
-        return {
-            **outlook_fields(module, outlook),
-            **outcome_fields(outcome, outlook.plan.reasons),
-            **diff(module, outlook),
-        }
+        return build(module, engine, inputs)
     finally:
         engine.close()
 

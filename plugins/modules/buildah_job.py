@@ -325,12 +325,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._inputs import va
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_door import IMPORT_ERROR, Cluster
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_engine import KubeEngine
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_options import JOB_SPEC
-from ansible_collections.rootless.buildah.plugins.module_utils._module import (
-    diff,
-    outcome_fields,
-    outlook_fields,
-    settings,
-)
+from ansible_collections.rootless.buildah.plugins.module_utils._module import build, outcome_fields, settings
 from ansible_collections.rootless.buildah.plugins.module_utils._options import (
     MUTUALLY_EXCLUSIVE,
     REQUIRED_TOGETHER,
@@ -352,17 +347,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     )
     engine = KubeEngine(inputs, settings(module), cluster, job)
     try:
-        if module.check_mode:
-            outlook = engine.outlook(inputs, check=True)
-            outcome = Outcome(changed=outlook.plan.changes, built=outlook.plan.build)
-        else:
-            outlook, outcome = engine.run(inputs)
-        return {
-            **outlook_fields(module, outlook),
-            **outcome_fields(outcome, outlook.plan.reasons),
-            "progress": engine.progress,
-            **diff(module, outlook),
-        }
+        return {**build(module, engine, inputs), "progress": engine.progress}
     finally:
         engine.close()
 
