@@ -29,7 +29,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_door import
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
     CERTS,
     IIDFILE,
-    NODE_LABEL,
     SECRETS,
     UNPACKED,
     A,
@@ -46,6 +45,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_options imp
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_planner import KubePlanner
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_run import JobRun, Vanished
 from ansible_collections.rootless.buildah.plugins.module_utils._lock import FileLock
+from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import NODE_LABEL
 from ansible_collections.rootless.buildah.plugins.module_utils._plan import Delivery, Destination
 from ansible_collections.rootless.buildah.plugins.module_utils._record import BuildRecord
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access
@@ -206,8 +206,9 @@ class KubeEngine(KubePlanner):
 
     def _build_arguments(self, inputs: BuildInputs, work: VariantWork) -> list[str]:
         pins = [(word, f"container-image://{base.reference}") for word, base in work.bases.items()]
+        packed = {part.name for part in work.parts}
         named = [
-            (name, value if "://" in value or value.startswith("git@") else f"{UNPACKED}/named/{name}")
+            (name, f"{UNPACKED}/named/{name}" if f"named/{name}" in packed else value)
             for name, value in work.contexts.items()
         ]
         files = BuildFiles(

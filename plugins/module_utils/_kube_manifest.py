@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._context_image import ARCHIVE
+from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import NODE_LABEL
 
 #: The kinds of pods that can build. A: root of a user namespace that the kubelet makes (Kubernetes 1.33). B: uid 1000,
 #: which makes one itself by newuidmap and newgidmap with file capabilities.
 A, B = "a", "b"
 SECCOMP_PROFILE, APPARMOR_PROFILE = "rootless-build.json", "rootless-build"
-#: What the namespace may allow and a node can run, as labels.
-NODE_LABEL = "rootless.buildah/profile-"
 MANAGER = {"app.kubernetes.io/managed-by": "rootless.buildah"}
 IMAGE_ANNOTATION, KEY_ANNOTATION = "rootless.buildah/image", "rootless.buildah/key"
 #: Exit status of a step whose rights are not those of its profile (EX_CONFIG of sysexits.h).

@@ -10,6 +10,7 @@ from typing import Any, Mapping, Optional
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import A, B
+from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import NODE_LABEL
 from ansible_collections.rootless.buildah.plugins.module_utils._options import is_given
 
 AUTO, VOLUME, FETCH = "auto", "volume", "fetch"
@@ -110,7 +111,7 @@ def choose_profile(wanted: str, release: tuple[int, int], nodes: Optional[Mappin
         if not chosen:
             raise InputError(
                 "no node of the cluster is ready for builds",
-                f"none has the label rootless.buildah/profile-{' or rootless.buildah/profile-'.join(possible)}",
+                f"none has the label {' or '.join(f'{NODE_LABEL}{one}' for one in possible)}",
                 "Apply the role cluster_node to nodes",
             )
     elif wanted == A and release < USER_NAMESPACES:

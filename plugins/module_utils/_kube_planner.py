@@ -56,8 +56,7 @@ class KubePlanner(Engine):
 
     def _check_version(self, inputs: BuildInputs) -> Version:
         # The builder image's buildah refuses by itself what it does not know.
-        self._version = self._version or FLOOR
-        return self._version
+        return FLOOR
 
     def outlook(self, inputs: BuildInputs, *, check: bool = False, pending: frozenset[str] = frozenset()) -> Outlook:
         refuse_what_no_pod_does(inputs)

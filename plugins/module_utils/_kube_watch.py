@@ -111,7 +111,7 @@ def look(
         if refused:
             return View(FAILED, "no pod is made", problem=refused)
         return View(WAITING, "waiting for a pod")
-    stuck = _stuck(statuses, newest, events)
+    stuck = _stuck(statuses, events)
     if stuck:
         return View(FAILED, stuck.words, name, started, problem=stuck)
     scheduled: Object = next(
@@ -189,7 +189,7 @@ def _ended(condition: Object, pod: Optional[Object], statuses: Mapping[str, Obje
     return Problem("", words)
 
 
-def _stuck(statuses: Mapping[str, Object], pod: Object, events: Sequence[Object]) -> Optional[Problem]:
+def _stuck(statuses: Mapping[str, Object], events: Sequence[Object]) -> Optional[Problem]:
     """Return what keeps a pod on a node from starting, when waiting does not help."""
     for step, status in statuses.items():
         waiting = status.get("state", {}).get("waiting") or {}
@@ -198,7 +198,7 @@ def _stuck(statuses: Mapping[str, Object], pod: Object, events: Sequence[Object]
             continue
         finding = _HOPELESS[reason]
         if finding == "pod_container":
-            finding = next((name for name, pattern in _CONTAINER if pattern.search(words)), "pod_container")
+            finding = _unmade(words)
         pulled = [
             str(one.get("message"))
             for one in events
@@ -208,10 +208,13 @@ def _stuck(statuses: Mapping[str, Object], pod: Object, events: Sequence[Object]
     for one in events:
         if one.get("reason") == "FailedCreatePodSandBox" and int(one.get("count") or 1) >= 2:
             words = str(one.get("message"))
-            return Problem(
-                next((name for name, pattern in _CONTAINER if pattern.search(words)), "pod_container"), words
-            )
+            return Problem(_unmade(words), words)
     return None
+
+
+def _unmade(words: str) -> str:
+    """Return the finding that explains why a container cannot be made."""
+    return next((name for name, pattern in _CONTAINER if pattern.search(words)), "pod_container")
 
 
 def _refused(events: Sequence[Object]) -> Optional[Problem]:

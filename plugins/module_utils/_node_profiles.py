@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-PREFIX = "rootless.buildah/profile-"
+#: Labels of nodes, with the letter of a profile behind.
+NODE_LABEL = "rootless.buildah/profile-"
 FLOORS: dict[str, tuple[int, ...]] = {
     "kernel": (6, 3), "kubernetes": (1, 33), "containerd": (2, 0), "crio": (1, 25), "crun": (1, 9), "runc": (1, 2),
 }
@@ -97,4 +98,4 @@ def profiles(node: NodeFacts) -> dict[str, dict[str, Any]]:
 
 def labels(able: dict[str, dict[str, Any]]) -> dict[str, str | None]:
     """Return the node's labels; None takes one away."""
-    return {f"{PREFIX}{name}": "true" if found.get("able") else None for name, found in sorted(able.items())}
+    return {f"{NODE_LABEL}{name}": "true" if found.get("able") else None for name, found in sorted(able.items())}
