@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, Builder, Registry
+from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, Builder, Registry, base_script
 
 pytestmark = pytest.mark.long
 
@@ -32,14 +32,6 @@ STORES = {"a": "/var/lib/containers", "b": "/home/build/.local/share/containers"
 # A pod's ids are one range, those of a user here are two, and a mapping must not cross a border (user_namespaces(7)).
 _RANGES = " ".join(f"--map-{kind}={each}" for kind in ("users", "groups") for each in ("0:0:1", "1:1:65535"))
 OFFLINE = f"unshare -U -n -m {_RANGES} --keep-caps"
-
-
-def base_script() -> str:
-    """Return the script of the examples that makes a Debian base, for an archive that may be a snapshot."""
-    text = (CHECKOUT / "examples/scripts/debian-base.sh").read_text()
-    changed = text.replace("mmdebstrap --quiet", "mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until \"false\"'")
-    assert changed != text
-    return changed
 
 
 @pytest.fixture(scope="module")

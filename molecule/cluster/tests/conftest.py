@@ -18,10 +18,7 @@ from ansible_collections.rootless.buildah.molecule.machines import vm
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place
 from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
 from ansible_collections.rootless.buildah.molecule.verify.conftest import oci_layout
-from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, Builder, make_library
-
-# An archive that is a snapshot has lists that are out of date.
-SNAPSHOT = "mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until \"false\"'"
+from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, Builder, base_script, make_library
 
 
 @pytest.fixture(name="cluster", scope="session")
@@ -39,9 +36,8 @@ def _builder_image(cluster: Cluster) -> Iterator[str]:
         login = user.write("auth.json", Path(cluster.login()).read_text(), 0o600)
         authority = user.write("certs/ca.crt", (cluster.place.registry / "ca.crt").read_text())
         reach = {"registry_auth_file": str(login), "registry_ca_dir": str(authority.parent), "push": True}
-        script = (CHECKOUT / "examples/scripts/debian-base.sh").read_text().replace("mmdebstrap --quiet", SNAPSHOT)
         base = f"{cluster.registry}/bases/forky:1"
-        user.build(name=base, script=script, args={"SUITE": "forky"}, **reach)
+        user.build(name=base, script=base_script(), args={"SUITE": "forky"}, **reach)
         files = CHECKOUT / "roles/cluster_builder/files/builder"
         context = user.context("builder", {path.name: path.read_text() for path in files.iterdir()})
         name = f"{cluster.registry}/rootless-buildah/builder"
