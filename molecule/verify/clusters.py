@@ -5,20 +5,40 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+import yaml
 
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place, programs
-from ansible_collections.rootless.buildah.tests.integration.harness import Builder
+from ansible_collections.rootless.buildah.tests.integration.harness import PYTHON, Builder
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+
+# A host that builds the builder image: this machine, with a Python that every user may run.
+BUILDER_HOST = "builder"
+
+
+@dataclass(frozen=True)
+class Played:
+    """What ansible-playbook ended with: its exit status, and what it said."""
+
+    status: int
+    text: str
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something."""
+        return sum(int(number) for number in re.findall(r"(?m)^\S+ +: ok=\d+ +changed=(\d+)", self.text))
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,39 @@ class Cluster:
             "kubeconfig": str(self.place.kubeconfig), "namespace": self.namespace,
             "registry_auth_file": self.login(), "registry_ca_dir": str(self.place.registry), **options,
         }  # fmt: skip
+
+    def credentials(self, user: str) -> dict[str, str]:
+        """Return a login to the registry as plays say it."""
+        (entry,) = json.loads(Path(self.login(user)).read_text(encoding="ascii"))["auths"].values()
+        name, _colon, password = base64.b64decode(entry["auth"]).decode().partition(":")
+        return {"registry": self.registry, "username": name, "password": password}
+
+    def play(
+        self, tasks: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], *arguments: str, check: bool = True
+    ) -> Played:
+        """Run tasks on this machine; the host ``BUILDER_HOST`` is there too.
+
+        :param arguments: more of ansible-playbook's.
+        :param check: whether it must not fail.
+        """
+        here = {"ansible_connection": "local"}
+        inventory = {"all": {"hosts": {
+            "localhost": {**here, "ansible_python_interpreter": sys.executable},
+            BUILDER_HOST: {**here, "ansible_python_interpreter": PYTHON},
+        }}}  # fmt: skip
+        book = [{"hosts": "localhost", "gather_facts": False, "vars": dict(variables), "tasks": list(tasks),
+                 "environment": {"BUILDAH_ISOLATION": "chroot"}}]  # fmt: skip
+        with tempfile.TemporaryDirectory() as place:
+            for name, content in (("hosts.yml", inventory), ("book.yml", book)):
+                Path(place, name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+            done = subprocess.run(
+                [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "book.yml", *arguments], cwd=place,
+                env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"),
+                     "ANSIBLE_NOCOLOR": "1"},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
+        played = Played(done.returncode, done.stdout)
+        assert not check or played.status == 0, played.text
+        return played
 
     # What is at the registry.
 

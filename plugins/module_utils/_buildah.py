@@ -15,14 +15,17 @@ from dataclasses import replace
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._build_command import MARKER_SECRET
-from ansible_collections.rootless.buildah.plugins.module_utils._confinement import Confinement
+from ansible_collections.rootless.buildah.plugins.module_utils._confinement import (
+    LENT_ROOT_UNSHARE,
+    Confinement,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
 from ansible_collections.rootless.buildah.plugins.module_utils._options import Version
 from ansible_collections.rootless.buildah.plugins.module_utils._patience import Patience
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Completed, LineReader, Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access, explained
-from ansible_collections.rootless.buildah.plugins.module_utils._user import may_mount
+from ansible_collections.rootless.buildah.plugins.module_utils._user import is_lent_root, may_mount
 
 
 class Buildah:
@@ -196,10 +199,12 @@ class Buildah:
     def _unshared(self) -> list[str]:
         """Return what runs a command with all ids of the user and with mounts of its own.
 
-        ``buildah unshare`` is not for a root who has the capability to mount.
+        ``buildah unshare`` is not for a root: neither for one who may mount, nor for one whom a pod has lent its ids.
         """
         if may_mount():
             return ["unshare", "--mount", "--"]
+        if is_lent_root():
+            return [*LENT_ROOT_UNSHARE, "--"]
         # By its path: a native script's PATH begins with what stands in for buildah.
         path = self._runner.environment.get("PATH")
         return [shutil.which(self.program[0], path=path) or self.program[0], *self.program[1:], "unshare", "--"]

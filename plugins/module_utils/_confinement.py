@@ -26,6 +26,12 @@ _RUNTIME = re.compile(r"(containers|libpod|networks|crun|runc|netns|buildah.*|ov
 # Of a run's own directory, what only the run itself uses; its authfiles come and go there.
 _RUN_ONLY = re.compile(r"(auth-.*|alive|sessions|scratch|home|outside|exports|job\.json)\Z")
 
+#: A user and mount namespace with all ids that a pod has, for the root whom the pod has lent them: util-linux 2.42. The
+#: capabilities are kept for what comes next: under no_new_privs a program starts with no others.
+LENT_ROOT_UNSHARE = (
+    "unshare", "--user", "--mount", "--map-users=0:0:65536", "--map-groups=0:0:65536", "--keep-caps",
+)  # fmt: skip
+
 # `keep DIRECTORY MODE NAME...` leaves nothing of a directory in sight but these entries, whatever else is in it or
 # comes later. A mount on a single file would not do: it goes when somebody renames a new file over the old one.
 _FUNCTIONS = r"""

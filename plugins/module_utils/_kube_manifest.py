@@ -16,6 +16,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
+from ansible_collections.rootless.buildah.plugins.module_utils._confinement import LENT_ROOT_UNSHARE
 from ansible_collections.rootless.buildah.plugins.module_utils._context_image import ARCHIVE
 from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import NODE_LABEL
 
@@ -43,7 +44,7 @@ IIDFILE = f"{_WORK}/iid"
 # In the builder image: it stops where the pod's rights are not those of its profile (docs/cluster-builder.md).
 _GUARD = "/usr/local/bin/rootless-build-guard"
 # RUN steps under chroot isolation have the network of whoever runs buildah, so buildah itself runs without one.
-_OFFLINE = ("unshare", "--user", "--net", "--mount", "--map-users=0:0:65536", "--map-groups=0:0:65536", "--keep-caps")
+_OFFLINE = (*LENT_ROOT_UNSHARE, "--net")
 
 
 @dataclass(frozen=True)

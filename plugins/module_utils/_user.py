@@ -73,6 +73,18 @@ def may_mount() -> bool:
     return os.geteuid() == 0 and bool(capabilities >> 21 & 1)  # CAP_SYS_ADMIN, capabilities(7)
 
 
+def is_lent_root(mapping: str = "/proc/self/uid_map") -> bool:
+    """Return whether this is the root of a user namespace that somebody else made, as in a pod with hostUsers: false.
+
+    Outside of it such a root is an unprivileged user.
+
+    :param mapping: lines of first id here, first id outside, how many: user_namespaces(7).
+    """
+    with open(mapping, encoding="ascii") as file:
+        outside = {first: other for first, other, _count in (line.split() for line in file)}
+    return os.getuid() == 0 and outside.get("0", "0") != "0"
+
+
 def buildah_runtime_dir() -> str:
     """Return what buildah takes for XDG_RUNTIME_DIR where there is none (containers/storage, GetRootlessRuntimeDir)."""
     return os.path.join(os.environ.get("TMPDIR", "/var/tmp"), f"containers-user-{os.getuid()}", "containers")
@@ -91,7 +103,7 @@ def environment() -> dict[str, str]:
 
 def refuse_root(allow_root: bool) -> None:
     """Refuse to build as root unless told to."""
-    if os.getuid() == 0 and not allow_root:
+    if os.getuid() == 0 and not allow_root and not is_lent_root():
         raise InputError(
             "this task runs as root",
             "a build as root gives RUN steps root's power over the host",

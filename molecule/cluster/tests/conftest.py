@@ -10,15 +10,15 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 
 from ansible_collections.rootless.buildah.molecule.machines import vm
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place
-from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.molecule.verify.clusters import BUILDER_HOST, Cluster
 from ansible_collections.rootless.buildah.molecule.verify.conftest import oci_layout
-from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, Builder, base_script, make_library
+from ansible_collections.rootless.buildah.tests.integration.harness import Builder, base_script, make_library
 
 
 @pytest.fixture(name="cluster", scope="session")
@@ -26,43 +26,49 @@ def _cluster() -> Cluster:
     return Cluster(Place(Path(os.environ.get("MACHINES_CLUSTER") or vm.CACHE)))
 
 
-@pytest.fixture(name="builder_image", scope="session")
-def _builder_image(cluster: Cluster) -> Iterator[str]:
-    """The builder image in the cluster's registry, by digest: made by an unprivileged user, from packages up."""
+@pytest.fixture(name="builder_role", scope="session")
+def _builder_role(cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """What a play says to role cluster_builder, so that an unprivileged user makes the builder image from packages."""
     place = Path(tempfile.mkdtemp(prefix="rootless-buildah-tests-"))
     place.chmod(0o755)
     user = Builder(f"rbtk-{os.getpid()}", make_library(place / "library"))
     try:
-        login = user.write("auth.json", Path(cluster.login()).read_text(), 0o600)
-        authority = user.write("certs/ca.crt", (cluster.place.registry / "ca.crt").read_text())
-        reach = {"registry_auth_file": str(login), "registry_ca_dir": str(authority.parent), "push": True}
+        login = user.write(".config/containers/auth.json", Path(cluster.login()).read_text(), 0o600)
+        authority = user.write("certs/ca.crt", (cluster.place.registry / "ca.crt").read_text()).parent
         base = f"{cluster.registry}/bases/forky:1"
-        user.build(name=base, script=base_script(), args={"SUITE": "forky"}, **reach)
-        files = CHECKOUT / "roles/cluster_builder/files/builder"
-        context = user.context("builder", {path.name: path.read_text() for path in files.iterdir()})
-        name = f"{cluster.registry}/rootless-buildah/builder"
-        built = user.build(name=f"{name}:1", path=str(context), args={"BASE": base}, **reach)
-        yield f"{name}@{built['digest']}"
+        user.build(name=base, script=base_script(), args={"SUITE": "forky"}, push=True,
+                   registry_auth_file=str(login), registry_ca_dir=str(authority))  # fmt: skip
+        yield {
+            "cluster_builder_kubeconfig": str(cluster.place.kubeconfig),
+            "cluster_builder_namespace": cluster.namespace,
+            "cluster_builder_registries": [{"registry": cluster.registry}],
+            "cluster_builder_pull_logins": [cluster.credentials("pull")],
+            "cluster_builder_push_logins": [cluster.credentials("push")],
+            "cluster_builder_context_repository": f"{cluster.registry}/contexts",
+            "cluster_builder_image": f"{cluster.registry}/rootless-buildah/builder:1",
+            "cluster_builder_image_build": True,
+            "cluster_builder_base_image": base,
+            "cluster_builder_image_host": BUILDER_HOST,
+            "cluster_builder_image_user": user.name,
+            "cluster_builder_image_ca_dir": str(authority),
+        }
     finally:
         user.remove()
         shutil.rmtree(place)
 
 
 @pytest.fixture(name="builds", scope="session")
-def _builds(cluster: Cluster, builder_image: str) -> Cluster:
-    """The namespace that images are built in."""
-    if f'"{cluster.namespace}"' not in cluster.kubectl("get", "namespaces", "--output=json"):
-        cluster.kubectl("create", "namespace", cluster.namespace)
-        labels = ("pod-security.kubernetes.io/enforce=baseline", "rootless.buildah/builds=true")
-        cluster.kubectl("label", "namespace", cluster.namespace, *labels)
-        cluster.kubectl("create", "serviceaccount", "rootless-buildah")
-        defaults = (f"--from-literal=image={builder_image}", f"--from-literal=contexts={cluster.registry}/contexts")
-        cluster.kubectl("create", "configmap", "rootless-buildah", *defaults)
-        for use in ("pull", "push"):
-            cluster.kubectl(
-                "create", "secret", "generic", f"rootless-buildah-{use}", "--type=kubernetes.io/dockerconfigjson",
-                f"--from-file=.dockerconfigjson={cluster.login(use)}")
+def _builds(cluster: Cluster, builder_role: dict[str, Any]) -> Cluster:
+    """The namespace that images are built in, as the role makes it."""
+    cluster.play([{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}], builder_role)
     return cluster
+
+
+@pytest.fixture(name="builder_image", scope="session")
+def _builder_image(builds: Cluster) -> str:
+    """The builder image in the cluster's registry, by digest."""
+    (told,) = (one for one in builds.get("configmaps") if one["metadata"]["name"] == "rootless-buildah")
+    return str(told["data"]["image"])
 
 
 @pytest.fixture(name="debian", scope="session")

@@ -134,7 +134,7 @@ def test_three_disruptions_are_survived_and_a_failure_is_none() -> None:
 def test_without_a_network_buildah_itself_has_none() -> None:
     line = next(line for line in script(steps(replace(WORK, offline=True))["build"]).splitlines() if "buildah" in line)
     maps = "--map-users=0:0:65536 --map-groups=0:0:65536"
-    assert line.startswith(f"unshare --user --net --mount {maps} --keep-caps buildah")
+    assert line.startswith(f"unshare --user --mount {maps} --keep-caps --net buildah")
     assert "unshare" not in script(steps()["build"])
 
 
