@@ -331,7 +331,7 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
     shutil.rmtree(machine.place, ignore_errors=True)
     for place in (machine.place, CONSOLES):
         place.mkdir(parents=True, exist_ok=True)
-    key = _key()
+    key = access_key()
     files = (identity if booted.kernel else seed)(machine, names, key.with_suffix(".pub").read_text(encoding="ascii"))
     if booted.kernel:
         assert booted.initrd is not None
@@ -362,14 +362,19 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
     raise Problem(f"{machine.name} does not start. {words.strip()}")
 
 
-def _key() -> Path:
-    """Return the key that opens all machines, made on first use."""
+def access_key() -> Path:
+    """Return the key that opens all machines, made on first use, by the first of those that start side by side."""
     key = CACHE / "key"
-    if not key.exists():
-        made = CACHE / f"key-{os.getpid()}"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "machines", "-f", str(made)], check=True)
-        made.with_suffix(".pub").rename(key.with_suffix(".pub"))
-        made.rename(key)
+    with (CACHE / "key.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not key.exists():
+            made = CACHE / "key-new"
+            for half in (made, made.with_suffix(".pub")):
+                half.unlink(missing_ok=True)
+            call = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "machines", "-f", str(made)]
+            subprocess.run(call, check=True)
+            made.with_suffix(".pub").rename(key.with_suffix(".pub"))
+            made.rename(key)
     return key
 
 

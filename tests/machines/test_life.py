@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -107,6 +108,15 @@ def test_what_it_writes_has_no_name_and_its_image_stays_as_it_is() -> None:
     assert any(name.endswith(" (deleted)") and "vl." in name for name in files), files
     assert call("stop", NAME).returncode == 0
     assert (image.stat().st_mtime_ns, image.stat().st_size) == (before.st_mtime_ns, before.st_size)
+
+
+def test_machines_that_start_side_by_side_are_opened_by_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vm, "CACHE", tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        halves = set(pool.map(lambda _each: vm.access_key().with_suffix(".pub").read_text(), range(8)))
+    assert len(halves) == 1
 
 
 @pytest.mark.parametrize("image, words", [
