@@ -122,22 +122,22 @@ class Cluster:
         return {"registry": self.registry, "username": name, "password": password}
 
     def play(
-        self, tasks: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], *arguments: str, check: bool = True
-    ) -> Played:
-        """Run tasks on this machine; the host ``BUILDER_HOST`` is there too.
+        self, tasks: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], *arguments: str, check: bool = True,
+        inventory: Optional[Mapping[str, Any]] = None,
+    ) -> Played:  # fmt: skip
+        """Run tasks on all hosts.
 
         :param arguments: more of ansible-playbook's.
         :param check: whether it must not fail.
+        :param inventory: the hosts; without it there is this machine. To ``BUILDER_HOST`` tasks may be delegated.
         """
-        here = {"ansible_connection": "local"}
-        inventory = {"all": {"hosts": {
-            "localhost": {**here, "ansible_python_interpreter": sys.executable},
-            BUILDER_HOST: {**here, "ansible_python_interpreter": PYTHON},
-        }}}  # fmt: skip
-        book = [{"hosts": "localhost", "gather_facts": False, "vars": dict(variables), "tasks": list(tasks),
+        here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        book = [{"hosts": f"all:!{BUILDER_HOST}", "gather_facts": False, "vars": dict(variables), "tasks": list(tasks),
                  "environment": {"BUILDAH_ISOLATION": "chroot"}}]  # fmt: skip
         with tempfile.TemporaryDirectory() as place:
-            for name, content in (("hosts.yml", inventory), ("book.yml", book)):
+            hosts = {**(inventory or {"here": {"hosts": {"localhost": here}}}), "elsewhere": {"hosts": {
+                BUILDER_HOST: {**here, "ansible_python_interpreter": PYTHON}}}}  # fmt: skip
+            for name, content in (("hosts.yml", hosts), ("book.yml", book)):
                 Path(place, name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
             done = subprocess.run(
                 [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "book.yml", *arguments], cwd=place,

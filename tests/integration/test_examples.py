@@ -29,7 +29,11 @@ MODULES = sorted(path.stem for path in (CHECKOUT / "plugins/modules").glob("*.py
 # Run as the builder user; run as root on copies of what they change; and run by a test that has the parts they need.
 AS_BUILDER = ("buildah_build", "buildah_plan")
 AS_ROOT = ("managed_file", "managed_note", "managed_packages", "managed_sysctl")
-ELSEWHERE = {"rootless_info": "tests/integration/test_doctor.py", "subid": "tests/integration/test_subid.py"}
+ELSEWHERE = {
+    "buildah_job": "molecule/cluster/tests/test_examples.py",
+    "rootless_info": "tests/integration/test_doctor.py",
+    "subid": "tests/integration/test_subid.py",
+}
 
 SECRETS = {"vault_registry_password": Registry.password, "vault_token": "example-of-a-token"}
 CONTEXTS = {

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -80,3 +81,23 @@ def _debian(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
          str(place / "layer.tar")], capture_output=True, text=True, check=False)  # fmt: skip
     assert made.returncode == 0, made.stderr
     return cluster.copy_here(f"oci:{oci_layout(place / 'layer.tar', place / 'layout')}:debian", "bases/debian:12")
+
+
+@pytest.fixture(name="layers")
+def _layers(builds: Cluster) -> Iterator[str]:
+    """A claim of a volume on a node, by its name."""
+    name = f"layers-{time.time_ns():x}"
+    size = {"storage": "5Gi"}
+    shared = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    for manifest in (
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {
+            **shared, "capacity": size, "hostPath": {"path": f"/var/lib/{name}", "type": "DirectoryOrCreate"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": ["cluster-one"]}]}]}}}},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
+            **shared, "volumeName": name, "resources": {"requests": size}}},
+    ):  # fmt: skip
+        builds.kubectl("create", "--filename=-", manifest=manifest)
+    yield name
+    builds.kubectl("delete", "pvc", name, "--wait=false")
+    builds.kubectl("delete", "pv", name, "--wait=false")

@@ -88,7 +88,7 @@ def test_check_mode_makes_nothing_and_the_second_run_neither(space: Cluster) -> 
     assert made.changed > 0 and found is not None
     assert found["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
     assert role(space).changed == 0 and role(space, "--check").changed == 0
-    other = {"quota": {"pods": "3"}}
+    other: Any = {"quota": {"pods": "3"}}
     assert role(space, "--check", **other).changed == 1
     assert space.get("resourcequotas")[0]["spec"]["hard"] != {"pods": "3"}
     assert role(space, **other).changed == 1

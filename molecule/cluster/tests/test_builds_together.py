@@ -1,0 +1,148 @@
+# Copyright (c) 2026, the rootless.buildah authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many builds of a cluster, and builds that leave something for the next one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.rootless.buildah.molecule.machines.control_plane import programs
+from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+
+IMAGES = 10
+SELECTOR = "--selector=app.kubernetes.io/managed-by=rootless.buildah"
+
+
+class Watcher:
+    """Remembers which pods of builds there were, and where."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.nodes: dict[str, str] = {}
+        self._cluster = cluster
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1):
+            for pod in self._cluster.get("pods", SELECTOR):
+                self.nodes[pod["metadata"]["name"]] = pod["spec"].get("nodeName", "")
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def test_ten_images_are_built_on_two_nodes_and_their_parent_first(
+    builds: Cluster, debian: str, tmp_path: Path
+) -> None:
+    parent = f"{builds.registry}/trials/parent:1"
+    for number in range(IMAGES):
+        context = tmp_path / str(number)
+        context.mkdir()
+        (context / "file").write_text(f"{number} {time.time_ns()}\n")
+        base = debian if number == 0 else parent
+        (context / "Containerfile").write_text(f"FROM {base}\nCOPY file /file-{number}\nRUN cat /file-{number}\n")
+    names = ["trials/parent:1", *(f"trials/child-{number}:1" for number in range(1, IMAGES))]
+    images = [builds.options(tmp_path / str(number), name) for number, name in enumerate(names)]
+    variables = {
+        "build_images_backend": "kubernetes",
+        **{f"build_images_{name}": [one.pop(name) for one in images][0] for name in ("kubeconfig", "namespace")},
+        # The parent is the last of the list, and still comes first.
+        "build_images_images": images[::-1],
+    }
+    tasks = [{"ansible.builtin.import_role": {"name": "rootless.buildah.build_images"}},
+             {"ansible.builtin.debug": {"msg": "BUILT {{ rootless_buildah_images.built }}, "
+                                        "UNCHANGED {{ rootless_buildah_images.unchanged }}"}}]  # fmt: skip
+    assert f"BUILT {IMAGES}, UNCHANGED 0" in builds.play(tasks, variables, "--check").text
+    with Watcher(builds) as seen:
+        done = builds.play(tasks, variables)
+    assert f"BUILT {IMAGES}, UNCHANGED 0" in done.text
+    assert len(seen.nodes) == IMAGES and len(set(seen.nodes.values())) == 2
+    assert all(builds.digest(name) for name in names)
+    with Watcher(builds) as seen:
+        again = builds.play(tasks, variables)
+    assert (again.changed, seen.nodes) == (0, {}) and f"BUILT 0, UNCHANGED {IMAGES}" in again.text
+
+
+def test_layers_stay_on_a_volume_from_one_job_to_the_next(
+    builds: Cluster, debian: str, layers: str, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    steps = "RUN date +%s%N > /made\nCOPY file /file\nRUN cat /made /file\n"
+    (context / "Containerfile").write_text(f"FROM {debian}\n{steps}")
+    results = []
+    for content in ("one\n", "two\n"):
+        (context / "file").write_text(content)
+        result = builds.build(context, "trials/layers:1", job={"cache_claim": layers})
+        assert not result["failed"], result
+        results.append({one["instruction"].partition(" ")[2][:5]: one["cached"] for one in result["steps"]})
+    assert results[0]["date "] is False and results[1]["date "] is True
+    # What depends on the changed file is made anew.
+    assert results[1]["cat /"] is False
+
+
+def test_an_image_that_was_built_in_a_pod_runs_as_a_pod(builds: Cluster, debian: str, tmp_path: Path) -> None:
+    (tmp_path / "Containerfile").write_text(
+        f'FROM {debian}\nRUN useradd --uid 4321 app\nUSER app\nCMD ["sh", "-c", "id; sleep 600"]\n'
+    )
+    built = builds.build(tmp_path, "trials/app:1")
+    assert not built["failed"], built
+    name = f"app-{time.time_ns():x}"
+    restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsUser": 4321,
+                  "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
+    image = f"{builds.registry}/trials/app@{built['digest']}"
+    builds.kubectl("create", "--filename=-", manifest={
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+            "imagePullSecrets": [{"name": "rootless-buildah-pull"}], "automountServiceAccountToken": False,
+            "containers": [{"name": "app", "image": image, "securityContext": restricted}]}})  # fmt: skip
+    try:
+        builds.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=180s")
+        assert "uid=4321(app)" in builds.kubectl("logs", name)
+    finally:
+        builds.kubectl("delete", "pod", name, "--grace-period=0", "--force")
+
+
+def test_a_pod_that_waits_is_a_builder_host_of_an_inventory(
+    builds: Cluster, builder_image: str, debian: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = yaml.safe_load((ROOT / "examples/cluster/builder-pod.yml").read_text())
+    hosts = yaml.safe_load((ROOT / "examples/cluster/hosts.yml").read_text())
+    (container,) = pod["spec"]["containers"]
+    container["image"] = builder_image
+    monkeypatch.setenv("PATH", f"{programs()}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("KUBECONFIG", str(builds.place.kubeconfig))
+    login = builds.credentials("push")
+    tasks: list[dict[str, Any]] = [
+        {"ansible.builtin.copy": {"dest": "/root/trial/Containerfile", "mode": "0644",
+                                  "content": f"FROM {debian}\nRUN id > /who\nCOPY Containerfile /\n"}},
+        {"ansible.builtin.copy": {"dest": "/root/certs/ca.crt", "mode": "0644",
+                                  "content": (builds.place.registry / "ca.crt").read_text()}},
+        {"rootless.buildah.buildah_build": {
+            "name": f"{builds.registry}/trials/inventory:1", "path": "/root/trial", "push": True,
+            "network": "none", "registry_username": login["username"], "registry_password": login["password"],
+            "registry_ca_dir": "/root/certs"}},
+    ]  # fmt: skip
+    for directory in ("/root/trial", "/root/certs"):
+        tasks.insert(0, {"ansible.builtin.file": {"path": directory, "state": "directory", "mode": "0755"}})
+    builds.kubectl("create", "--filename=-", manifest=pod)
+    try:
+        builds.kubectl("wait", "--for=condition=Ready", "pod/builder", "--timeout=180s")
+        first = builds.play(tasks, {}, inventory=hosts)
+        assert first.changed == len(tasks) and builds.digest("trials/inventory:1"), first.text
+        assert builds.play(tasks, {}, inventory=hosts).changed == 0
+    finally:
+        builds.kubectl("delete", "pod", "builder", "--grace-period=0", "--force")
