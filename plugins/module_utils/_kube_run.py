@@ -20,6 +20,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_door import
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
     BUILD,
     FETCH,
+    MANAGER,
     PUSH,
     REFUSED,
     A,
@@ -41,6 +42,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
     look,
     newest_of,
     refusal,
+    runs_on_a_node,
+    wants_room,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader, last_lines
 
@@ -207,16 +210,22 @@ class JobRun:
                 self.delete()
                 raise Vanished(f"the Job {self._name} was never begun", "who made it died", "Run the task again")
             pods = self._cluster.find("pods", labelSelector=f"batch.kubernetes.io/controller-uid={self._uid}")
-            if not is_unschedulable(pods):
+            busy = (not pods or wants_room(pods)) and self._others_build()
+            if not is_unschedulable(pods) or busy:
                 without_node = None
             elif without_node is None:
                 without_node = time.monotonic()
             waited = time.monotonic() - without_node if without_node is not None else 0.0
-            view = look(found, pods, self._events(pods), waited, self._patience)
+            view = look(found, pods, self._events(pods), waited, self._patience, busy)
             self._tell(view.doing)
             if view.state in (DONE, FAILED):
                 return view
             time.sleep(_POLL)
+
+    def _others_build(self) -> bool:
+        """Say whether other builds of the namespace run: in a long list, each waits for its turn."""
+        pods = self._cluster.find("pods", labelSelector=",".join("=".join(pair) for pair in MANAGER.items()))
+        return any(runs_on_a_node(pod) for pod in pods)
 
     def _events(self, pods: list[Any]) -> list[Any]:
         """Return what is told about the Job and its newest pod, the oldest first."""

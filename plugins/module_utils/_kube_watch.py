@@ -84,7 +84,12 @@ class View:
 
 
 def look(
-    job: Object, pods: Sequence[Object], events: Sequence[Object], unschedulable_for: float, patience: float
+    job: Object,
+    pods: Sequence[Object],
+    events: Sequence[Object],
+    unschedulable_for: float,
+    patience: float,
+    busy: bool = False,
 ) -> View:
     """Return what a Job is doing.
 
@@ -92,6 +97,7 @@ def look(
     :param events: those of the Job and of its newest pod.
     :param unschedulable_for: seconds that its pod has been without a node.
     :param patience: seconds after which that is a problem; clusters that grow take minutes for a node.
+    :param busy: whether other builds run in the namespace, which will leave room.
     """
     conditions = {one["type"]: one for one in job.get("status", {}).get("conditions") or () if one["status"] == "True"}
     newest = newest_of(pods)
@@ -108,6 +114,8 @@ def look(
         return View(FAILED, "failed", name, started, problem=_ended(condition, newest, statuses))
     if newest is None:
         refused = _refused(events)
+        if refused and busy and "exceeded quota" in refused.words:
+            return View(WAITING, f"waiting for other builds: {refused.words}")
         if refused:
             return View(FAILED, "no pod is made", problem=refused)
         return View(WAITING, "waiting for a pod")
@@ -135,8 +143,26 @@ def newest_of(pods: Sequence[Object]) -> Optional[Object]:
 
 def is_unschedulable(pods: Sequence[Object]) -> bool:
     """Say whether no node takes the newest pod."""
+    return _unscheduled(pods) is not None
+
+
+def wants_room(pods: Sequence[Object]) -> bool:
+    """Say whether the newest pod is without a node for nothing but the room that others take.
+
+    The scheduler's words (pkg/scheduler/framework/plugins/noderesources).
+    """
+    return bool(re.search(r"Insufficient|Too many pods", str((_unscheduled(pods) or {}).get("message"))))
+
+
+def runs_on_a_node(pod: Object) -> bool:
+    """Say whether a pod takes room on a node."""
+    return bool(pod["spec"].get("nodeName")) and pod.get("status", {}).get("phase") in ("Pending", "Running")
+
+
+def _unscheduled(pods: Sequence[Object]) -> Optional[Object]:
+    """Return why the newest pod is without a node: a condition; None when it has one."""
     conditions = (newest_of(pods) or {}).get("status", {}).get("conditions") or ()
-    return any(one["type"] == "PodScheduled" and one["status"] == "False" for one in conditions)
+    return next((one for one in conditions if one["type"] == "PodScheduled" and one["status"] == "False"), None)
 
 
 def _statuses(pod: Object) -> dict[str, Object]:

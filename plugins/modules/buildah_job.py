@@ -81,6 +81,7 @@ options:
       schedule_timeout:
         description:
           - Seconds without a node after which the build fails. Clusters that grow need minutes.
+          - Those in which it waits for other builds of its namespace to leave room do not count.
         type: int
         default: 300
       storage:

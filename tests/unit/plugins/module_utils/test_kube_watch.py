@@ -21,6 +21,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
     is_unschedulable,
     look,
     refusal,
+    runs_on_a_node,
+    wants_room,
 )
 
 RECORDED = Path(__file__).parents[3] / "fixtures/kubernetes-1.36.3/jobs"
@@ -127,6 +129,34 @@ def test_a_cluster_gets_time_to_find_a_node() -> None:
     view = seen(found, waited=301)
     assert view.state == FAILED and view.problem
     assert (view.problem.finding, view.problem.words) == ("pod_unschedulable", "0/2 nodes are available")
+
+
+# As the scheduler of Kubernetes 1.36 says it.
+FULL = ("0/2 nodes are available: 2 Insufficient memory. no new claims to deallocate, preemption: 0/2 nodes are "
+        "available: 2 No preemption victims found for incoming pod.")  # fmt: skip
+
+
+@pytest.mark.parametrize("words, room", [
+    (FULL, True),
+    ("0/2 nodes are available: 1 Insufficient cpu, 1 Too many pods.", True),
+    ("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.", False),
+])  # fmt: skip
+def test_a_build_that_wants_room_only_waits_for_other_builds(words: str, room: bool) -> None:
+    found = unscheduled()
+    found["pods"][0]["status"]["conditions"][0]["message"] = words
+    assert wants_room(found["pods"]) is room and not runs_on_a_node({"spec": {}, "status": {"phase": "Pending"}})
+    assert not wants_room(recorded("build")["pods"]) and not wants_room([])
+    assert runs_on_a_node(recorded("preparing")["pods"][0]) and runs_on_a_node(recorded("build")["pods"][0])
+    assert not runs_on_a_node(recorded("done")["pods"][0])
+
+
+def test_a_quota_that_other_builds_use_up_is_waited_for() -> None:
+    job = {"metadata": {"name": "x"}, "status": {}}
+    words = 'pods "x" is forbidden: exceeded quota: rootless-buildah, requested: pods=1, used: pods=20, limited: pods=20'
+    said = [{"reason": "FailedCreate", "message": words}]
+    view = look(job, [], said, 0, 300, busy=True)
+    assert (view.state, view.doing) == (WAITING, f"waiting for other builds: {words}")
+    assert look(job, [], said, 0, 300).state == FAILED
 
 
 @pytest.mark.parametrize("message, finding", [
