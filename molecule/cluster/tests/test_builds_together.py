@@ -45,15 +45,14 @@ class Watcher:
         self._thread.join()
 
 
-def test_ten_images_are_built_on_two_nodes_and_their_parent_first(
-    builds: Cluster, debian: str, tmp_path: Path
-) -> None:
+def test_ten_images_are_built_on_two_nodes_and_their_parent_first(builds: Cluster, tmp_path: Path) -> None:
+    small = f"{builds.registry}/machines/busybox:1"
     parent = f"{builds.registry}/trials/parent:1"
     for number in range(IMAGES):
         context = tmp_path / str(number)
         context.mkdir()
         (context / "file").write_text(f"{number} {time.time_ns()}\n")
-        base = debian if number == 0 else parent
+        base = small if number == 0 else parent
         (context / "Containerfile").write_text(f"FROM {base}\nCOPY file /file-{number}\nRUN cat /file-{number}\n")
     names = ["trials/parent:1", *(f"trials/child-{number}:1" for number in range(1, IMAGES))]
     images = [builds.options(tmp_path / str(number), name) for number, name in enumerate(names)]

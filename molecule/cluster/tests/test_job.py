@@ -10,6 +10,7 @@ import io
 import json
 import stat
 import struct
+import subprocess
 import tarfile
 import time
 from pathlib import Path
@@ -24,7 +25,8 @@ SECRET = "s3cret-of-a-build"
 CONTAINERFILE = """
 FROM {base} AS tools
 RUN --mount=type=cache,target=/var/cache/trial echo kept > /var/cache/trial/file
-RUN dpkg --install /dev/null 2> /dev/null || true; useradd --uid 1234 --create-home someone
+RUN --mount=type=bind,source=package.deb,target=/package.deb dpkg --install /package.deb && dpkg --list trial \
+ && useradd --uid 1234 --create-home someone
 RUN --mount=type=secret,id=token grep -q {secret} /run/secrets/token
 RUN mkdir /made && cp /bin/true /made/setuid && chmod 4755 /made/setuid \\
  && cp /bin/true /made/capable && setcap cap_net_raw=ep /made/capable \\
@@ -33,6 +35,7 @@ RUN mkdir /made && cp /bin/true /made/setuid && chmod 4755 /made/setuid \\
 FROM {base}
 COPY --from=tools --chown=4321:4322 /etc/hostname /chosen
 COPY --from=tools /made /made
+COPY --from=tools /usr/share/trial /usr/share/trial
 COPY tool /context/tool
 USER 1234
 # In a layer such a file would be a whiteout, but a build may read it.
@@ -48,6 +51,14 @@ def _context(tmp_path: Path) -> Path:
     (place / "tool").write_text(f"#!/bin/sh\n# {time.time_ns()}\n")
     (place / "tool").chmod(0o750)
     (place / "sub").chmod(0o755)
+    package = tmp_path / "package"
+    (package / "DEBIAN").mkdir(parents=True)
+    (package / "usr/share/trial").mkdir(parents=True)
+    (package / "usr/share/trial/file").write_text("of a package\n")
+    (package / "DEBIAN/control").write_text(
+        "Package: trial\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: trial\n"
+    )
+    subprocess.run(["dpkg-deb", "--build", str(package), str(place / "package.deb")], check=True, capture_output=True)
     return place
 
 
@@ -101,6 +112,7 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(builds: Cluster, debia
     # capabilities(7): version 2, effective, CAP_NET_RAW is 13.
     assert struct.unpack("<2I", capability[:8]) == (0x02000001, 1 << 13)
     assert "no whiteout" in Path(built["log_path"]).read_text()
+    assert found["usr/share/trial/file"][1] == b"of a package\n"
     assert stat.S_IMODE(found["context/tool"][0].mode) == 0o750
     assert found["context/tool"][0].uid == 0
 
@@ -117,6 +129,29 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(builds: Cluster, debia
     (context / "tool").write_text("changed\n")
     expected = builds.build(context, "trials/people:1", check=True, secrets=secrets)
     assert expected["changed"] and expected["reasons"][0]["changed"] == ["tool"]
+
+
+def test_an_ordinary_user_builds_what_root_of_a_pod_builds(
+    builds: Cluster, builder_role: dict[str, Any], builder_image: str, debian: str, context: Path
+) -> None:
+    """Profile B, for clusters without user namespaces for pods; the context is fetched, for those without image
+    volumes."""
+    older = Cluster(builds.place, "builds-b")
+    settings = {**builder_role, "cluster_builder_namespace": older.namespace, "cluster_builder_allow_profile_b": True,
+                "cluster_builder_image": builder_image, "cluster_builder_image_build": False}  # fmt: skip
+    older.play([{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}], settings)
+    (context / "Containerfile").write_text(CONTAINERFILE.format(base=debian, secret=SECRET))
+    secrets = [{"id": "token", "value": SECRET}]
+    built = older.build(context, "trials/older:1", secrets=secrets, job={"profile": "b", "context_mount": "fetch"})
+    assert not built["failed"], built
+    log = Path(built["log_path"]).read_text()
+    assert "single mapping" not in log and "no whiteout" in log and SECRET not in log
+    found = layers(older, "trials/older", built["digest"])
+    assert (found["made/owned"][0].uid, found["made/owned"][0].gid) == (61234, 61235)
+    assert stat.S_IMODE(found["made/setuid"][0].mode) == 0o4755 and found["context/tool"][0].uid == 0
+    # Which way an image was built is no part of what determines it.
+    again = builds.build(context, "trials/older:1", secrets=secrets)
+    assert (again["changed"], again["key"]) == (False, built["key"])
 
 
 def test_without_a_network_there_is_none(builds: Cluster, debian: str, context: Path) -> None:

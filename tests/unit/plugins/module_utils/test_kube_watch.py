@@ -152,7 +152,7 @@ def test_a_build_that_wants_room_only_waits_for_other_builds(words: str, room: b
 
 def test_a_quota_that_other_builds_use_up_is_waited_for() -> None:
     job = {"metadata": {"name": "x"}, "status": {}}
-    words = 'pods "x" is forbidden: exceeded quota: rootless-buildah, requested: pods=1, used: pods=20, limited: pods=20'
+    words = 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=20, limited: pods=20'
     said = [{"reason": "FailedCreate", "message": words}]
     view = look(job, [], said, 0, 300, busy=True)
     assert (view.state, view.doing) == (WAITING, f"waiting for other builds: {words}")
