@@ -301,7 +301,7 @@ force:
   default: false
 allow_root:
   description:
-    - Whether the task may run as root. Root of a pod with C(hostUsers: false) is nobody on its node and always may.
+    - Whether the task may run as root. Root of a pod that has a user namespace is nobody on its node, and always may.
   type: bool
   default: false
 lock_timeout:

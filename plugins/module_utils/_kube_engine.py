@@ -111,7 +111,7 @@ class KubeEngine(KubePlanner):
                 dict.fromkeys((str(base.reference), base.platform) for base in work.bases.values() if base.reference)
             ),
             build=tuple(self._build_arguments(inputs, work)),
-            push=tuple(self._push_arguments(inputs)),
+            push=(*image_push_arguments(inputs), *inputs["extra_push_args"]),
             target=str(target),
             flags=tuple(self._flags(inputs)),
             offline=offline,
@@ -227,12 +227,6 @@ class KubeEngine(KubePlanner):
             nocache=work.nocache or bool(inputs["refresh"]),
             base_name=work.base_name,
         )
-
-    def _push_arguments(self, inputs: BuildInputs) -> list[str]:
-        argv = [*image_push_arguments(inputs), *inputs["extra_push_args"]]
-        # Into a directory nothing is compressed, whatever the level, unless a format is named.
-        level_only = inputs["compression_level"] is not None and not inputs["compression_format"]
-        return argv + (["--compression-format=gzip"] if level_only else [])
 
     def _flags(self, inputs: BuildInputs) -> list[str]:
         return Access(None, CERTS if inputs["registry_ca_dir"] else None, inputs["registry_validate_certs"]).flags()

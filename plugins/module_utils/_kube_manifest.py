@@ -5,9 +5,6 @@
 
 Credentials are mounted where they are used: that for pulling into ``fetch``, that for pushing into ``push``. The
 container in which RUN steps run has none, no service account and, where the build is told so, no network.
-
-A RUN step can write to all volumes of its container, so ``push`` has none of them but the packed image, to read: files
-that skopeo takes by their digest. The image store is not among them: reading it means following what stands there.
 """
 
 from __future__ import annotations
@@ -44,10 +41,6 @@ SECRETS, CERTS = "/run/build/secrets", "/run/build/certs"
 #: Where a build finds what the context's archive holds.
 UNPACKED = f"{_WORK}/unpacked"
 IIDFILE = f"{_WORK}/iid"
-_PACKED = f"{_WORK}/packed"
-# What registries were found to have, from the fetch to the push: layers of bases are then not sent again. RUN steps do
-# not get it, for it decides which layers of the registry make up the image.
-_KNOWN = "/run/build/known"
 # In the builder image: it stops where the pod's rights are not those of its profile (docs/cluster-builder.md).
 _GUARD = "/usr/local/bin/rootless-build-guard"
 # RUN steps under chroot isolation have the network of whoever runs buildah, so buildah itself runs without one.
@@ -92,7 +85,7 @@ class Work:
     :param mounted: whether the node mounts the context image; otherwise a container fetches it.
     :param bases: the bases to fetch, by digest, each with the platform to choose from an index, or None.
     :param build: the arguments of ``buildah`` that build.
-    :param push: flags of ``buildah push`` that say what the image is like when it is pushed.
+    :param push: the arguments of ``buildah push`` before the image.
     :param target: where the image is pushed.
     :param flags: how registries are reached (the flags that buildah's and skopeo's commands share).
     :param offline: whether RUN steps have no network.
@@ -163,7 +156,7 @@ def job(work: Work, settings: PodSettings, namespace: str) -> dict[str, Any]:
 
 def pod_spec(work: Work, settings: PodSettings) -> dict[str, Any]:
     """Return the pod of a Job (core/v1, PodSpec)."""
-    fetching = [line for line in (_fetch_context(work), *_fetch_bases(work, _STORES[settings.profile])) if line]
+    fetching = [line for line in (_fetch_context(work), *_fetch_bases(work)) if line]
     steps = [_container(FETCH, fetching, work, settings)] if fetching else []
     steps.append(_container(BUILD, _build(work), work, settings))
     user = (
@@ -221,7 +214,6 @@ def _volumes(work: Work, settings: PodSettings) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
         {"name": "store", **store},
         {"name": "work", "emptyDir": {"sizeLimit": settings.storage}},
-        {"name": "known", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
     if work.mounted:
         volumes.append({"name": "context", "image": {"reference": work.context, "pullPolicy": "Always"}})
@@ -235,22 +227,10 @@ def _volumes(work: Work, settings: PodSettings) -> list[dict[str, Any]]:
 
 def _container(step: str, lines: Sequence[str], work: Work, settings: PodSettings) -> dict[str, Any]:
     """Return the container of one step with the mounts of that step and no others."""
-    store = _STORES[settings.profile]
-    shared: dict[str, list[dict[str, Any]]] = {
-        FETCH: [
-            {"name": "store", "mountPath": store},
-            {"name": "work", "mountPath": _WORK},
-            {"name": "known", "mountPath": _KNOWN},
-        ],
-        BUILD: [{"name": "store", "mountPath": store}, {"name": "work", "mountPath": _WORK}],
-        # Where skopeo looks for it (containers/image, pkg/blobinfocache).
-        PUSH: [
-            {"name": "work", "mountPath": _WORK, "readOnly": True},
-            {"name": "known", "mountPath": f"{store}/cache"},
-        ],
-    }
-    mounts = shared[step]
-    own = "/tmp/build" if step == PUSH else _WORK
+    mounts: list[dict[str, Any]] = [
+        {"name": "store", "mountPath": _STORES[settings.profile]},
+        {"name": "work", "mountPath": _WORK},
+    ]
     if step == BUILD and work.mounted:
         mounts.append({"name": "context", "mountPath": _CONTEXT, "readOnly": True})
     if step == BUILD and work.build_secret:
@@ -263,13 +243,13 @@ def _container(step: str, lines: Sequence[str], work: Work, settings: PodSetting
     environment = {
         "ROOTLESS_BUILD_PROFILE": settings.profile,
         "HOME": _HOMES[settings.profile],
-        "TMPDIR": f"{own}/tmp",
-        "XDG_RUNTIME_DIR": f"{own}/run",
+        "TMPDIR": f"{_WORK}/tmp",
+        "XDG_RUNTIME_DIR": f"{_WORK}/run",
         "BUILDAH_ISOLATION": "chroot",
         "STORAGE_DRIVER": "overlay",
         "LC_ALL": "C.UTF-8",
     }
-    made = f"mkdir -p {own}/tmp {own}/run"
+    made = f"mkdir -p {_WORK}/tmp {_WORK}/run"
     return {
         "name": step,
         "image": settings.image,
@@ -322,15 +302,14 @@ def _fetch_context(work: Work) -> str:
     ])  # fmt: skip
 
 
-def _fetch_bases(work: Work, store: str) -> list[str]:
-    pulls = [
+def _fetch_bases(work: Work) -> list[str]:
+    return [
         shlex.join([
             "buildah", "pull", "--quiet", "--retry=3", *work.flags, *_login(work.pull_secret),
             *([f"--platform={platform}"] if platform else []), f"docker://{reference}",
         ])
         for reference, platform in work.bases
     ]  # fmt: skip
-    return [*pulls, f"if [ -d {store}/cache ]; then cp {store}/cache/* {_KNOWN}/; fi"] if pulls else []
 
 
 def _login(secret: Optional[str]) -> list[str]:
@@ -342,20 +321,30 @@ def _build(work: Work) -> list[str]:
     argv = [*(_OFFLINE if work.offline else ()), "buildah", *work.build]
     return [
         # After a disruption a pod begins with empty volumes, but a step may be repeated on its own.
-        f"rm -rf {UNPACKED} {_PACKED} && mkdir -p {UNPACKED}/context",
+        f"rm -rf {UNPACKED} && mkdir -p {UNPACKED}/context",
         f"tar -C {UNPACKED} -xpf {archive} --numeric-owner --xattrs --xattrs-include='*'",
         shlex.join(argv),
-        shlex.join(["buildah", "push", "--quiet", *work.push]) + f' "$(cat {IIDFILE})" dir:{_PACKED}',
     ]
 
 
 def _push(work: Work) -> list[str]:
-    flags = [f"--dest-{flag[2:]}" for flag in (*work.flags, *_login(work.push_secret))]
-    # Layers that were compressed as somebody wished stay so; others are compressed on the way, or are there already.
-    if any(flag.startswith("--compression-format") for flag in work.push):
-        flags.append("--preserve-digests")
-    told = ["--retry-times=3", "--digestfile=/dev/termination-log"]
-    return [shlex.join(["skopeo", "copy", "--quiet", *told, *flags, f"dir:{_PACKED}", f"docker://{work.target}"])]
+    # RUN steps may have written to every place of the build: what it left is an id, or nothing is pushed.
+    argv = [
+        "buildah",
+        "push",
+        "--quiet",
+        "--retry=3",
+        "--digestfile=/dev/termination-log",
+        *work.flags,
+        *_login(work.push_secret),
+        *work.push,
+    ]
+    return [
+        f"id=$(head -c 71 {IIDFILE})",
+        "id=${id#sha256:}",
+        "case $id in *[!0-9a-f]*|'') echo 'the build left no image id' >&2; exit 1;; esac",
+        shlex.join(argv) + f' "$id" {shlex.quote(f"docker://{work.target}")}',
+    ]
 
 
 def secret(name: str, namespace: str, owner: Mapping[str, Any], data: Mapping[str, str], kind: str) -> dict[str, Any]:
