@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
-from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import A, B
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import A, B, PodSettings
 from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import NODE_LABEL
 from ansible_collections.rootless.buildah.plugins.module_utils._options import is_given
 
@@ -43,10 +43,10 @@ JOB_SPEC: dict[str, Any] = {
     "image": {"type": "str"},
     "context_repository": {"type": "str"},
     "context_mount": {"type": "str", "choices": [AUTO, VOLUME, FETCH], "default": AUTO},
-    "deadline": {"type": "int", "default": 3600},
-    "ttl": {"type": "int", "default": 3600},
+    "deadline": {"type": "int", "default": PodSettings.deadline},
+    "ttl": {"type": "int", "default": PodSettings.ttl},
     "schedule_timeout": {"type": "int", "default": 300},
-    "storage": {"type": "str", "default": "20Gi"},
+    "storage": {"type": "str", "default": PodSettings.storage},
     "resources": {"type": "dict"},
     "cache_claim": {"type": "str"},
     "node_selector": {"type": "dict"},
@@ -55,7 +55,7 @@ JOB_SPEC: dict[str, Any] = {
     "runtime_class": {"type": "str"},
     "annotations": {"type": "dict"},
     "labels": {"type": "dict"},
-    "service_account": {"type": "str", "default": "rootless-buildah"},
+    "service_account": {"type": "str", "default": PodSettings.service_account},
     # Names of Secrets, which are none.
     "pull_secret": {"type": "str", "default": "rootless-buildah-pull", "no_log": False},
     "push_secret": {"type": "str", "default": "rootless-buildah-push", "no_log": False},

@@ -14,7 +14,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 import yaml
@@ -118,6 +118,22 @@ def test_a_warm_job_against_the_same_by_hand(
         f"{'met' if row.ours <= allowed else 'missed'}. The node's network moved {cold / 1e6:.1f} MB for the first Job "
         f"with an empty volume for layers, which pulls the base, and {warm / 1e6:.1f} MB for the next, talk with the "
         "control plane included.")
+
+
+def test_profile_b_against_profile_a(
+    builds: Cluster, builder_role: dict[str, Any], builder_image: str, context: Path, table: Table
+) -> None:
+    older = Cluster(builds.place, "builds-b")
+    settings = {**builder_role, "cluster_builder_namespace": older.namespace, "cluster_builder_allow_profile_b": True,
+                "cluster_builder_image": builder_image, "cluster_builder_image_build": False}  # fmt: skip
+    older.play([{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}], settings)
+
+    def build(cluster: Cluster, profile: str) -> None:
+        (context / "file").write_text(f"{time.time_ns()}\n")
+        job(cluster, context, f"profile-{profile}", NODES[0], profile=profile)
+
+    table.compare("Job of profile b, with an empty store", "of profile a, with an empty store",
+                  lambda: build(older, "b"), lambda: build(builds, "a"))  # fmt: skip
 
 
 def test_two_nodes_against_one(builds: Cluster, context: Path, table: Table) -> None:
