@@ -14,7 +14,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._steps import fai
 
 
 def build_failure(
-    inputs: BuildInputs, argv: Sequence[str], rc: int, lines: Sequence[str], log_path: str
+    inputs: BuildInputs, argv: Sequence[str], rc: int, lines: Sequence[str], log_path: str, pod: bool
 ) -> CommandError:
     """Return the error of a build: the step that failed, why, and the last lines.
 
@@ -22,6 +22,7 @@ def build_failure(
     :param rc: its exit status; negative for a signal.
     :param lines: what it printed.
     :param log_path: where all of that can be read.
+    :param pod: whether it ran in one.
     """
     found = finding_for("\n".join(lines))
     step = None if inputs.is_script else failing_step(lines)
@@ -35,6 +36,6 @@ def build_failure(
         "",
         "\n".join(last_lines(lines)),
         cause=found.cause if found else last,
-        remedy=found.remedy if found else f"Read the log: {log_path}",
+        remedy=found.remedy_in(pod) if found else f"Read the log: {log_path}",
         finding=found.id if found else "",
     )

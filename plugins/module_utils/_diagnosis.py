@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which findings the facts of a host amount to. Pure.
 
-One check for each finding: it returns the evidence, or nothing. The checks of pods belong below those of hosts.
+One check for each finding: it returns the evidence, or nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Any, Callable
 
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, ERROR, Finding
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
+    CAPABILITIES,
     NETWORK_FILESYSTEMS,
+    POD_ROOT,
+    POD_USER,
     ROOM,
     Facts,
     Subids,
@@ -21,6 +24,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_facts impor
 from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command
 
 ENOUGH_IDS = 65536  # uids and gids of distributions are 16 bits wide
+ENOUGH_IN_POD = ENOUGH_IDS - 2  # of those that a pod has one is the user's own, and one is root's
 ENOUGH_NAMESPACES = 100  # each RUN step of each build has some, and other users have theirs
 FULL, LOW = 256 * 2**20, ROOM  # bytes: a base image does not fit any more; an application's does not
 OLDEST_FUSE_OVERLAYFS = (0, 7, 6)
@@ -40,14 +44,16 @@ def _userns_off(facts: Facts) -> str:
 
 
 def _userns_blocked(facts: Facts) -> str:
-    if _userns_off(facts) or not facts.userns_error:
+    # The kernel wants SETFCAP of a root who maps itself.
+    if _userns_off(facts) or not facts.userns_error or (_pod_capabilities(facts) and "uid_map" in facts.userns_error):
         return ""
     settings = {
         "kernel.unprivileged_userns_clone": facts.unprivileged_userns_clone == 0,
         "kernel.apparmor_restrict_unprivileged_userns": bool(facts.apparmor_restrict_unprivileged_userns),
     }
     named = [f"{name} is {'0' if name.endswith('clone') else '1'}" for name, blocks in settings.items() if blocks]
-    return "; ".join([facts.userns_error, *named])
+    filtered = ["a seccomp filter is in force"] if facts.profile and facts.seccomp else []
+    return "; ".join([facts.userns_error, *named, *filtered])
 
 
 def _of_both(facts: Facts, words: Callable[[Subids], str]) -> str:
@@ -70,8 +76,8 @@ def _subid_unreadable(facts: Facts) -> str:
 
 
 def _subid_short(facts: Facts) -> str:
-    return _of_both(
-        facts, lambda ids: f"{ids.count} ids of {ENOUGH_IDS}" if ids.ranges and ids.count < ENOUGH_IDS else "")
+    enough = ENOUGH_IN_POD if facts.profile else ENOUGH_IDS
+    return _of_both(facts, lambda ids: f"{ids.count} ids of {enough}" if ids.ranges and ids.count < enough else "")
 
 
 def _subid_doubled(facts: Facts) -> str:
@@ -97,7 +103,7 @@ def _newuidmap(facts: Facts) -> str:
 
 
 def _single_mapping(facts: Facts) -> str:
-    if not facts.mapping_error:
+    if not facts.mapping_error or _pod_capabilities(facts):
         return ""
     known = {"no_new_privs is set": facts.no_new_privs, "CAP_SYS_ADMIN is not to be had": not facts.sys_admin}
     return "; ".join([facts.mapping_error, *(words for words, true in known.items() if true)])
@@ -212,6 +218,30 @@ def _ping_group_range(facts: Facts) -> str:
     return f"it is {facts.ping_group_range[0]} to {facts.ping_group_range[1]}, the user's group is {facts.gid}"
 
 
+def _mount_denied(facts: Facts) -> str:
+    if not facts.mount_error:
+        return ""
+    return "; ".join([facts.mount_error, *([f"the label is {facts.security_label}"] if facts.security_label else [])])
+
+
+def _pod_capabilities(facts: Facts) -> str:
+    """Return what root needs to map ids, and another user for newuidmap and newgidmap."""
+    needed = {POD_ROOT: set(CAPABILITIES.values()), POD_USER: {"SETUID", "SETGID"}}.get(facts.profile, set())
+    missing = sorted(needed.difference(facts.capabilities))
+    return f"not in the bounding set: {', '.join(missing)}" if missing else ""
+
+
+def _pod_host_users(facts: Facts) -> str:
+    own = facts.profile != POD_ROOT or any(inside == 0 and outside != 0 for inside, outside, _count in facts.uid_map)
+    return "" if own else "uid 0 of the pod is uid 0 of the node"
+
+
+def _pod_isolation(facts: Facts) -> str:
+    if not facts.profile or facts.isolation == "chroot" or not facts.proc_masked:
+        return ""
+    return f"BUILDAH_ISOLATION is {facts.isolation or 'not set'}"
+
+
 CHECKS: dict[str, Callable[[Facts], str]] = {
     "tools_missing": _tools_missing,
     "userns_off": _userns_off,
@@ -242,12 +272,25 @@ CHECKS: dict[str, Callable[[Facts], str]] = {
     "runtime_dir": _runtime_dir,
     "no_linger": _no_linger,
     "ping_group_range": _ping_group_range,
+    "mount_denied": _mount_denied,
+    "pod_capabilities": _pod_capabilities,
+    "pod_host_users": _pod_host_users,
+    "pod_isolation": _pod_isolation,
 }
+# What pods have no part in: runtimes and networks of their own for RUN steps, sessions, settings of the node's kernel,
+# ids that mean somebody outside.
+_OF_HOSTS = {
+    "subid_shared", "subid_covers_account", "pause_stale", "network_helper", "cgroup_hybrid", "runtime_missing",
+    "crun_missing", "fuse_needless", "no_linger", "ping_group_range",
+}  # fmt: skip
+# What is needed by whoever is not root of a user namespace already.
+_OF_USERS = {"subid_missing", "subid_unreadable", "subid_short", "subid_doubled", "newuidmap", "single_mapping"}
 
 
 def diagnose(facts: Facts) -> list[tuple[Finding, str]]:
     """Return the findings with their evidence, errors first."""
-    found = [(BY_ID[name], check(facts)) for name, check in CHECKS.items()]
+    silent = (_OF_HOSTS if facts.profile else set()) | (_OF_USERS if facts.profile == POD_ROOT else set())
+    found = [(BY_ID[name], check(facts)) for name, check in CHECKS.items() if name not in silent]
     return sorted(((finding, seen) for finding, seen in found if seen), key=lambda pair: pair[0].severity != ERROR)
 
 
@@ -256,15 +299,7 @@ def as_results(found: list[tuple[Finding, str]], facts: Facts) -> list[dict[str,
 
     :param facts: those that the findings were concluded from.
     """
+    pod = bool(facts.profile)
     return [
-        {
-            "id": finding.id,
-            "severity": finding.severity,
-            "evidence": seen,
-            "cause": finding.cause,
-            "remedy": finding.remedy,
-            "commands": commands_for(finding.id, facts),
-            "guide": finding.guide,
-        }
-        for finding, seen in found
+        finding.as_result(seen, () if pod else commands_for(finding.id, facts), pod) for finding, seen in found
     ]

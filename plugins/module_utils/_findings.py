@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Optional, Pattern
+from typing import Any, Optional, Pattern, Sequence
 
 # An error: builds fail, or are not safe from each other. A warning: builds work, with less than this host could give.
 ERROR, WARNING = "error", "warning"
@@ -27,6 +27,7 @@ class Finding:
     :param remedy: what to do, naming the role that does it.
     :param pattern: what tools print when it strikes; None for what no tool tells.
     :param by_hand: why no command cures it, where none does; the commands themselves are in _remedies.
+    :param in_pod: what to do about it in a pod, where that is another thing; no command in a pod lasts.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Finding:
     remedy: str
     pattern: Optional[Pattern[str]] = None
     by_hand: str = ""
+    in_pod: str = ""
 
     @property
     def guide(self) -> str:
@@ -46,14 +48,40 @@ class Finding:
         """Cause and remedy in one line, for messages that have no fields for them."""
         return f"{self.cause} ({self.id}). {self.remedy}"
 
+    def remedy_in(self, pod: bool) -> str:
+        """What to do on a host or in a pod."""
+        return self.in_pod if pod and self.in_pod else self.remedy
+
+    def as_result(self, seen: str, commands: Sequence[str] = (), pod: bool = False) -> dict[str, Any]:
+        """Return it as a module returns it.
+
+        :param seen: the evidence.
+        """
+        return {
+            "id": self.id,
+            "severity": self.severity,
+            "evidence": seen,
+            "cause": self.cause,
+            "remedy": self.remedy_in(pod),
+            "commands": list(commands),
+            "guide": self.guide,
+        }
+
 
 def _finding(
-    name: str, severity: str, cause: str, remedy: str, pattern: Optional[str] = None, by_hand: str = ""
+    name: str, severity: str, cause: str, remedy: str, pattern: Optional[str] = None, by_hand: str = "",
+    in_pod: str = "",
 ) -> Finding:
-    return Finding(name, severity, cause, remedy, re.compile(pattern) if pattern else None, by_hand)
+    return Finding(name, severity, cause, remedy, re.compile(pattern) if pattern else None, by_hand, in_pod)
 
 
 _PACKAGES = "the names of packages are known for apt-get, dnf and zypper, where these put the programs into place"
+_IMAGE = "Use the builder image of the role cluster_builder"
+_NEWUIDMAP = (
+    "Set allowPrivilegeEscalation: true, without which newuidmap gains nothing, and use the builder image of the role "
+    "cluster_builder, where it has a file capability in place of the setuid bit; or use profile a"
+)
+_SUBIDS = f"{_IMAGE}, whose /etc/subuid and /etc/subgid give user build nearly all of the 65536 ids of a pod"
 
 # Of those with a pattern the first that matches counts: the most specific message stands first.
 FINDINGS: tuple[Finding, ...] = (
@@ -65,6 +93,7 @@ FINDINGS: tuple[Finding, ...] = (
         r"User namespaces are not enabled in /proc/sys/user/max_user_namespaces"
         r"|unshare\(CLONE_NEWUSER\): (Invalid argument|No space left on device)",
         by_hand="where /proc/sys is read-only, as in a container, the host has to be changed",
+        in_pod="Raise user.max_user_namespaces on the node (role userns)",
     ),
     _finding(
         "userns_blocked",
@@ -75,6 +104,19 @@ FINDINGS: tuple[Finding, ...] = (
         "in a container, another seccomp profile",
         r"unshare\(CLONE_NEWUSER\): Operation not permitted",
         by_hand="no setting of this host blocks them: whoever started the container has to allow them",
+        in_pod="Give the pod the seccomp profile that the role cluster_node puts on nodes: seccompProfile "
+        "{type: Localhost, localhostProfile: rootless-build.json}; the runtime's own refuses what makes namespaces",
+    ),
+    _finding(
+        "pod_capabilities",
+        ERROR,
+        "the pod lacks capabilities, so that ids cannot be mapped: root of a pod needs SETUID, SETGID and SETFCAP, another "
+        "user SETUID and SETGID; or buildah unshare was called as root of a pod, and maps ids that the pod does not have",
+        "Add them in capabilities.add of the container, as the Jobs of buildah_job do (role cluster_node makes nodes "
+        "ready for these); as root of a pod call buildah build, which needs no buildah unshare",
+        # Only root of a user namespace maps 0 to 0.
+        r"writing \\?\"0 0 .*\\?\" to /proc/\d+/[ug]id_map: .*not permitted",
+        by_hand="whoever makes the pod decides on its capabilities",
     ),
     _finding(
         "newuidmap",
@@ -85,6 +127,7 @@ FINDINGS: tuple[Finding, ...] = (
         r"[Ff]alling back to single mapping|new[ug]idmap: .*(not found|not permitted)|exec: \\?\"new[ug]idmap|"
         r"writing \\?\".*\" to /proc/\d+/[ug]id_map: .*not permitted",
         by_hand=_PACKAGES,
+        in_pod=_NEWUIDMAP,
     ),
     _finding(
         "subid_missing",
@@ -96,6 +139,7 @@ FINDINGS: tuple[Finding, ...] = (
         r"error setting owner of .*: chown .*: invalid argument",
         by_hand="usermod cannot give the ranges: another service than the files answers for them, a range stands under "
         "the uid, or no ids are left",
+        in_pod=_SUBIDS,
     ),
     _finding(
         "netavark_missing",
@@ -104,6 +148,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Install netavark (role builder_tools)",
         r"could not find \"netavark\"",
         by_hand=_PACKAGES,
+        in_pod=f"{_IMAGE}, or install netavark in yours, in one of buildah's helper directories",
     ),
     _finding(
         "network_helper",
@@ -139,6 +184,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Use fuse-overlayfs 0.7.6 or newer, or a kernel from 5.13 on (roles fuse and builder_tools)",
         r"/merged(, mount_data=.*)?: invalid argument",
         by_hand=_PACKAGES,
+        in_pod="Give the node a kernel from 5.13 on (role cluster_node)",
     ),
     _finding(
         "not_unshared",
@@ -151,10 +197,13 @@ FINDINGS: tuple[Finding, ...] = (
     _finding(
         "mount_denied",
         ERROR,
-        "a security module (AppArmor or SELinux) forbids mounts",
-        "Run the pod with the profile of role cluster_node",
-        r"remount /, flags: 0x44000: permission denied",
+        "mounts are forbidden: by a security module (AppArmor or SELinux) where it says permission denied, by a "
+        "seccomp filter where it says operation not permitted",
+        "Let whoever starts the container choose another profile for it (in a cluster, role cluster_node)",
+        r"remount /, flags: 0x44000: (permission denied|operation not permitted)",
         by_hand="who started the container chose its profile",
+        in_pod="Give the pod the AppArmor profile that the role cluster_node loads on nodes: appArmorProfile "
+        "{type: Localhost, localhostProfile: rootless-build}; on SELinux seLinuxOptions {type: container_engine_t}",
     ),
     _finding(
         "disk_full",
@@ -164,20 +213,42 @@ FINDINGS: tuple[Finding, ...] = (
         "(role builder)",
         r"no space left on device",
         by_hand="projects have stores of their own: builder_prune prunes them (role builder)",
+        in_pod="Free the disk of the node, or let the build have more of it with job.storage",
+    ),
+    _finding(
+        "fuse_missing",
+        ERROR,
+        "users cannot mount overlays here, and fuse-overlayfs, which could stand in, cannot run: it or "
+        "/dev/fuse is missing, or users cannot open the device",
+        "Install fuse-overlayfs (role builder_tools) and provide the device: modprobe fuse, chmod 0666 /dev/fuse "
+        "(role fuse)",
+        r"native overlay not supported and fuse-overlayfs not found",
+        by_hand="this kernel has no module fuse to load, or a container has to be started with the device",
+        in_pod="Give the pod the AppArmor profile rootless-build (role cluster_node), and a volume at the place of the "
+        "image store; an old node needs a kernel from 5.13 on",
     ),
     # What only the doctor sees.
+    _finding(
+        "pod_isolation",
+        ERROR,
+        "a RUN step would mount a /proc of its own, which no pod may while parts of its /proc are covered (procMount)",
+        "Set BUILDAH_ISOLATION: chroot in env, as the builder image does (role cluster_builder)",
+        by_hand="whoever makes the pod decides on its environment",
+    ),
     _finding(
         "tools_missing",
         ERROR,
         "buildah or skopeo is not installed",
         "Install them: apt install buildah skopeo, or dnf install buildah skopeo (role builder_tools)",
         by_hand=_PACKAGES,
+        in_pod=_IMAGE,
     ),
     _finding(
         "subid_unreadable",
         ERROR,
         "the builder user may not read the table of subordinate ids: buildah finds no range and has a single id",
         "Let everybody read it, as shadow's own programs do: chmod a+r /etc/subuid /etc/subgid (role subid)",
+        in_pod=_SUBIDS,
     ),
     _finding(
         "subid_short",
@@ -187,6 +258,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Add a range: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER; 65536 ids serve every image of "
         "a distribution (role subid)",
         by_hand="as for subid_missing",
+        in_pod=_SUBIDS,
     ),
     _finding(
         "subid_doubled",
@@ -195,6 +267,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Put one range in the place of those that overlap: usermod --del-subuids FIRST-LAST --del-subgids FIRST-LAST "
         "USER, then the same with --add-subuids and --add-subgids; what is missing then is filled up (role subid)",
         by_hand="as for subid_missing",
+        in_pod=_SUBIDS,
     ),
     _finding(
         "subid_shared",
@@ -221,6 +294,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Start what builds without no_new_privs (allowPrivilegeEscalation, NoNewPrivileges=), or give the programs "
         "file capabilities in place of the setuid bit (role builder_tools)",
         by_hand="whoever starts the process decides what privileges it may gain",
+        in_pod=_NEWUIDMAP,
     ),
     _finding(
         "pause_stale",
@@ -235,15 +309,6 @@ FINDINGS: tuple[Finding, ...] = (
         "this host has cgroup v2 and no crun; runc starts slower, and before 1.0.0 not at all for users",
         "Install crun (role crun)",
         by_hand=_PACKAGES,
-    ),
-    _finding(
-        "fuse_missing",
-        ERROR,
-        "users cannot mount overlays with this kernel, and fuse-overlayfs, which could stand in, cannot run: it or "
-        "/dev/fuse is missing, or users cannot open the device",
-        "Install fuse-overlayfs (role builder_tools) and provide the device: modprobe fuse, chmod 0666 /dev/fuse "
-        "(role fuse)",
-        by_hand="this kernel has no module fuse to load, or a container has to be started with the device",
     ),
     _finding(
         "fuse_needless",
@@ -261,6 +326,8 @@ FINDINGS: tuple[Finding, ...] = (
         "Put graphroot on a local file system such as ext4 or xfs (role builder)",
         by_hand="no local file system has room for images; or role builder keeps the user's storage.conf, "
         "or the system's serves and a new one would hide it: the role is the remedy",
+        in_pod="Mount a volume, such as an emptyDir, at the place of the image store: /var/lib/containers of root, "
+        "~/.local/share/containers of another user (role cluster_builder has an image that is made for this)",
     ),
     _finding(
         "store_not_writable",
@@ -270,6 +337,8 @@ FINDINGS: tuple[Finding, ...] = (
         "images; or set another graphroot (role builder)",
         by_hand="the store is outside of the user's home or has a symbolic link on the way: whether it is the user's "
         "to take is for the administrator to say",
+        in_pod="Set fsGroup: 1000 for a volume of user build, and runAsUser: 0 for one of root; what a claim of "
+        "job.cache_claim holds belongs to whoever wrote it",
     ),
     _finding(
         "store_noexec",
@@ -296,6 +365,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Free space, or remove the images that have no name, buildah rmi --prune, and then those that you can spare "
         "(role builder)",
         by_hand="projects have stores of their own: builder_prune prunes them (role builder)",
+        in_pod="Free the disk of the node, or let the build have more of it with job.storage",
     ),
     _finding(
         "runtime_dir",
@@ -305,6 +375,7 @@ FINDINGS: tuple[Finding, ...] = (
         "Log in as the user itself (ssh, machinectl shell) or call unset XDG_RUNTIME_DIR; in playbooks leave it out of "
         "environment (role builder)",
         by_hand="the variable is one of the process that calls, and no other process can change it",
+        in_pod="Leave XDG_RUNTIME_DIR out of env, or let it name a directory of the user's own",
     ),
     _finding(
         "no_linger",

@@ -25,6 +25,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._confinement impo
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._executor import BuildReport, VariantWork
 from ansible_collections.rootless.buildah.plugins.module_utils._files import sha256_file
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import pod_profile
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import (
     BuildInputs,
@@ -263,7 +264,8 @@ class HostExecutor:
         report.steps += [asdict(step) for step in reader.steps()]
         done = replace(done, stdout=b"", stderr="")
         if done.rc != 0:
-            raise build_failure(inputs, done.argv, done.rc, lines, self._log_path)
+            pod = bool(pod_profile(os.environ, os.getuid()))
+            raise build_failure(inputs, done.argv, done.rc, lines, self._log_path, pod)
         return done
 
     def _temporary_directory(self, inputs: BuildInputs) -> str:

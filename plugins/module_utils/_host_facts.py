@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is to be known of a host and the user who runs this before rootless builds can be judged. Touches no Ansible.
 
-Needs no rights and changes nothing. What a pod adds (its bounding set, seccomp, AppArmor label, procMount) belongs here
-too, as fields of :class:`Facts`.
+Needs no rights and changes nothing. In a pod, how the pod is confined belongs to it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,13 @@ from ansible_collections.rootless.buildah.plugins.module_utils._errors import Bu
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import helper_kind
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import MARKER
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
-from ansible_collections.rootless.buildah.plugins.module_utils._shadow import SUBGID, SUBUID, Shadow, read_mapping
+from ansible_collections.rootless.buildah.plugins.module_utils._shadow import (
+    SUBGID,
+    SUBUID,
+    Shadow,
+    parse_mapping,
+    read_mapping,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import (
     DEFAULTS,
     HOST,
@@ -59,6 +64,10 @@ CONTAINERS_CONF = (
     "{home}/.config/containers/containers.conf.d/*.conf",
 )
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21  # capabilities(7), linux/capability.h
+# Those that builds in pods want, by number.
+CAPABILITIES = {CAP_SETUID: "SETUID", CAP_SETGID: "SETGID", 31: "SETFCAP"}
+# How a pod builds, docs/cluster-builds.md: as root of its own user namespace, or as another user.
+POD_ROOT, POD_USER = "a", "b"
 # In memory that goes with the mount namespace. Directories of the host do not serve: the kernel refuses layers that
 # have other mounts below them, as /etc has in a container. Without an upper one, since tmpfs has user.* attributes only
 # from Linux 6.6 on.
@@ -160,6 +169,14 @@ class Mount:
 class Facts:
     """A host as one user sees it.
 
+    :param profile: how this pod builds, POD_ROOT or POD_USER; empty outside of pods.
+    :param uid_map: the user namespace of this process, lines of /proc/PID/uid_map: first id here, outside, how many.
+    :param capabilities: which of CAPABILITIES this process and what it calls can have.
+    :param seccomp: whether a seccomp filter holds for this process.
+    :param security_label: what AppArmor or SELinux knows this process by; empty without both.
+    :param proc_masked: whether parts of /proc are covered, so that no process here can mount it anew.
+    :param mount_error: what was said when the mounts of an own namespace were made private, as each build does; empty:
+        it works, None: not tried.
     :param package_manager: one of PACKAGE_MANAGERS, empty where none is there.
     :param settings_closed: whether nobody here can change the kernel's settings: /proc/sys is read-only.
     :param cgroup: ``v2``, ``hybrid``, ``v1`` or ``none``.
@@ -193,6 +210,13 @@ class Facts:
     uid: int
     gid: int
     home: str = ""
+    profile: str = ""
+    uid_map: tuple[tuple[int, int, int], ...] = ()
+    capabilities: tuple[str, ...] = ()
+    seccomp: bool = False
+    security_label: str = ""
+    proc_masked: bool = False
+    mount_error: Optional[str] = None
     package_manager: str = ""
     settings_closed: bool = False
     kernel: str = ""
@@ -273,15 +297,18 @@ class Look:
     :param account: the user.
     :param environment: the variables that count.
     :param root: where the host's files are; tests lay out recorded ones.
+    :param profile: how this pod builds; empty outside of pods.
     """
 
     def __init__(
-        self, run: Runner, account: pwd.struct_passwd, environment: Mapping[str, str], root: str = "/"
+        self, run: Runner, account: pwd.struct_passwd, environment: Mapping[str, str], root: str = "/",
+        profile: str = "",
     ) -> None:
         self._runner = run
         self._account = account
         self._environment = environment
         self._root = root
+        self._profile = profile
 
     def facts(self, uids: Mapping[int, str], gids: Mapping[int, str]) -> Facts:
         """Return everything.
@@ -305,12 +332,15 @@ class Look:
             self._id_helper("newgidmap", "cap_setgid", CAP_SETGID),
         )
         status = dict(re.findall(r"(?m)^(\w+):\s+(.+)$", self._read("/proc/self/status") or ""))
+        bounding = int(status.get("CapBnd", "ffffffff"), 16)
         directories = self._helper_directories()
         runtime = self._environment.get("BUILDAH_RUNTIME", "") or self._setting(_in_toml("runtime"))
         ping = (self._read("/proc/sys/net/ipv4/ping_group_range") or "").split()
         runtime_dir = self._environment.get("XDG_RUNTIME_DIR", "")
         userns_error = self._try_userns()
-        mappable = userns_error == "" and not closed and all(
+        mount_error = self._try_mounts() if userns_error == "" else None
+        # Root of a pod writes the map itself.
+        mappable = self._profile != POD_ROOT and userns_error == "" and not closed and all(
             item.ranges and not item.doubled for item in (subuid, subgid)
         ) and all(helper.kind != "none" for helper in helpers)
         return Facts(
@@ -318,6 +348,13 @@ class Look:
             uid=account.pw_uid,
             gid=account.pw_gid,
             home=account.pw_dir,
+            profile=self._profile,
+            uid_map=tuple(parse_mapping(self._read("/proc/self/uid_map") or "")),
+            capabilities=tuple(name for number, name in CAPABILITIES.items() if bounding >> number & 1),
+            seccomp=status.get("Seccomp", "0") != "0",
+            security_label=self._security_label(),
+            proc_masked=bool(re.search(r"(?m)^\d+ \d+ \S+ \S+ /proc/", self._read("/proc/self/mountinfo") or "")),
+            mount_error=mount_error,
             package_manager=next((name for name in PACKAGE_MANAGERS if self._find(name)), ""),
             settings_closed=self._read_only("/proc/sys"),
             kernel=(self._read("/proc/sys/kernel/osrelease") or "").strip(),
@@ -329,7 +366,7 @@ class Look:
                 "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
             ping_group_range=(int(ping[0]), int(ping[1])) if len(ping) == 2 else None,
             userns_error=userns_error,
-            native_overlay=self._try_overlay() if userns_error == "" else None,
+            native_overlay=self._try_overlay() if mount_error == "" else None,
             subid_service=service,
             subuid=subuid,
             subgid=subgid,
@@ -337,7 +374,7 @@ class Look:
             subid_tables=Host(tables[0], tables[1], Limits.parse(self._read("/etc/login.defs") or ""), uids, gids),
             mapping_error=self._try_mapping(subuid.ranges, subgid.ranges) if mappable else None,
             no_new_privs=status.get("NoNewPrivs") == "1",
-            sys_admin=bool(int(status.get("CapBnd", "ffffffff"), 16) >> CAP_SYS_ADMIN & 1),
+            sys_admin=bool(bounding >> CAP_SYS_ADMIN & 1),
             newuidmap=helpers[0],
             newgidmap=helpers[1],
             tools=self._tools(),
@@ -395,6 +432,14 @@ class Look:
             return "missing"
         return "open" if os.access(self._at(path), os.R_OK | os.W_OK) else "closed"
 
+    def _security_label(self) -> str:
+        # The second is that of whichever module is the first; without one it cannot be read.
+        for path in ("/proc/self/attr/apparmor/current", "/proc/self/attr/current"):
+            label = (self._read(path) or "").strip("\0\n ")
+            if label:
+                return label
+        return ""
+
     def _cgroup(self) -> str:
         if self._exists("/sys/fs/cgroup/cgroup.controllers"):
             return "v2"
@@ -427,22 +472,24 @@ class Look:
         return next((path for path in places if os.access(self._at(path), os.X_OK)), "")
 
     def _store(self) -> Store:
-        """Return the store of containers-storage.conf(5) for a rootless user."""
+        """Return the store of containers-storage.conf(5) for a rootless user; root of a pod has that of root."""
         home, environment = self._account.pw_dir, self._environment
-        own = environment.get("CONTAINERS_STORAGE_CONF") or f"{home}/.config/containers/storage.conf"
+        root = self._profile == POD_ROOT
+        places = "/etc/containers" if root else f"{home}/.config/containers"
+        own = environment.get("CONTAINERS_STORAGE_CONF") or f"{places}/storage.conf"
         user = self._read(own)
         shipped = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
         of_system = next((path for path in shipped if self._read(path)), "")
         system = self._read(of_system) or "" if of_system else ""
         data = environment.get("XDG_DATA_HOME") or f"{home}/.local/share"
-        graphroot = (
+        settings = user if user is not None else system
+        graphroot = _toml_value("graphroot", settings) or "/var/lib/containers/storage" if root else (
             _toml_value("graphroot", user) or _toml_value("rootless_storage_path", user)
             or _toml_value("rootless_storage_path", system) or f"{data}/containers/storage"
         )
         # The three that containers/storage expands.
         for name, value in (("HOME", home), ("USER", self._account.pw_name), ("UID", str(self._account.pw_uid))):
             graphroot = graphroot.replace(f"${name}", value)
-        settings = user if user is not None else system
         # What role builder says counts for builds only, whatever storage.conf names.
         builds = self._defaults()
         graphroot = stores_directory(builds, f"{home}/{STORES}") or graphroot
@@ -588,7 +635,14 @@ class Look:
         answer = self._call("unshare", "--user", "--map-root-user", "true")
         return None if answer is None else "" if answer[0] == 0 else answer[1].strip()
 
+    def _try_mounts(self) -> Optional[str]:
+        # It makes all mounts private by itself (unshare(1), --propagation).
+        answer = self._call("unshare", "--user", "--map-root-user", "--mount", "true")
+        return None if answer is None else "" if answer[0] == 0 else answer[1].strip()
+
     def _try_overlay(self) -> Optional[bool]:
+        if not self._find("mount"):
+            return None
         answer = self._call("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _OVERLAY)
         return None if answer is None else answer[0] == 0
 
@@ -596,6 +650,9 @@ class Look:
         try:
             Shadow(find=lambda name: self._at(self._find(name)) if self._find(name) else None).probe(
                 self._account, uids, gids)
+        except OSError as error:
+            # The kernel executes no program whose file has capabilities that are not to be had.
+            return f"{error.filename}: {error.strerror}"
         except BuildahError as error:
             stderr = error.stderr if isinstance(error, CommandError) else ""
             return " ".join(stderr.split()) or error.message
@@ -620,10 +677,20 @@ def look(run: Runner) -> Facts:
     account = pwd.getpwuid(os.getuid())
     # What builds get, but the runtime directory that was handed in: builds find the right one by themselves.
     variables = {**run.environment, "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR", "")}
-    return Look(run, account, variables).facts(
+    return Look(run, account, variables, profile=pod_profile(os.environ, account.pw_uid)).facts(
         {entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())},
         {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())},
     )
+
+
+def pod_profile(environment: Mapping[str, str], uid: int) -> str:
+    """Return how a pod builds, POD_ROOT or POD_USER; nothing outside of pods.
+
+    :param environment: all variables of the process. Kubernetes gives every container the address of the API server,
+        whatever enableServiceLinks says; pods of builds also say how they build.
+    """
+    inside = environment.get("ROOTLESS_BUILD_PROFILE") or environment.get("KUBERNETES_SERVICE_HOST")
+    return "" if not inside else POD_USER if uid else POD_ROOT
 
 
 def mount_of(mountinfo: str, path: str) -> Mount:

@@ -14,7 +14,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._build_failure im
 from ansible_collections.rootless.buildah.plugins.module_utils._build_secrets import Mask
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._executor import BuildReport
-from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, finding_for
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_door import Cluster, KubernetesError
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
@@ -274,18 +274,23 @@ class JobRun:
         if problem.status == REFUSED and self._settings.profile == A:
             return _known("pod_host_users", f"{self._work.image} was not built", " ".join(last_lines(lines)))
         if problem.step == BUILD and problem.status is not None:
-            return build_failure(inputs, ["buildah", *self._work.build], problem.status, lines, log_path)
+            return build_failure(inputs, ["buildah", *self._work.build], problem.status, lines, log_path, pod=True)
         what = {FETCH: "the bases of {} were not fetched", PUSH: "{} was not pushed"}.get(
             problem.step, "{} was not built"
         )
         last = (last_lines(lines, 1) or [mask(problem.words)])[-1]
+        # Fetching needs nearly all that building does.
+        found = finding_for("\n".join(lines))
+        if found:
+            return _known(found.id, what.format(self._work.image), last)
         return BuildahError(what.format(self._work.image), last, f"Read the log: {log_path}")
 
 
 def _known(finding: str, message: str, words: str) -> BuildahError:
     """Return an error that the catalogue explains, with the cluster's own words."""
     known = BY_ID[finding]
-    return BuildahError(message, f"{known.cause} ({words})" if words else known.cause, known.remedy, known.id)
+    cause = f"{known.cause} ({words})" if words else known.cause
+    return BuildahError(message, cause, known.remedy_in(pod=True), known.id)
 
 
 def _seconds(moment: str) -> float:

@@ -301,7 +301,13 @@ def read_mapping(pid: int, name: str) -> list[tuple[int, int, int]]:
     :raises OSError: the process is gone.
     """
     with open(f"/proc/{pid}/{name}", encoding="ascii") as handle:
-        return [(int(inside), int(outside), int(count)) for inside, outside, count in (line.split() for line in handle)]
+        return parse_mapping(handle.read())
+
+
+def parse_mapping(text: str) -> list[tuple[int, int, int]]:
+    """As read_mapping(), of the text of the file."""
+    lines = (line.split() for line in text.splitlines())
+    return [(int(inside), int(outside), int(count)) for inside, outside, count in lines]
 
 
 def _read(path: str) -> str:

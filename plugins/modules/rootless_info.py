@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rootless_info
-short_description: Find what keeps a user from rootless builds on a host
+short_description: Find what keeps a user from rootless builds on a host or in a pod
 version_added: 0.1.0
 author: rootless.buildah contributors (@rootless-buildah)
 description:
@@ -16,7 +16,9 @@ description:
   - A finding is an error when builds would fail or would not be safe from each other, and a warning when they work with
     less than the host could give.
   - It builds nothing. Causes that only a build can show are named by the build that fails, in C(finding).
-  - Not for pods yet.
+  - In a pod of Kubernetes, root is taken for a build of profile A and everybody else for one of profile B, as in
+    O(rootless.buildah.buildah_job#module:job.profile). What a pod has no part in, such as linger, is no finding there,
+    and remedies name the field of the pod, the image or the role.
 options: {}
 attributes:
   check_mode:
@@ -33,7 +35,11 @@ attributes:
     platforms: linux
     description: Target OS/families that can be operated against.
 notes:
-  - Run it as the builder user, with C(become_user). Root is refused, because nothing of root's is rootless.
+  - Run it as the builder user, with C(become_user). Root is refused, because nothing of root's is rootless; but not in
+    a pod, where root is to be root of the pod's user namespace only.
+  - A pod is known by the variable C(KUBERNETES_SERVICE_HOST), which Kubernetes gives to every container, or by
+    C(ROOTLESS_BUILD_PROFILE), which Jobs of M(rootless.buildah.buildah_job) have. Reach one with the connection
+    P(kubernetes.core.kubectl#connection).
   - A user namespace and, in it, an overlay in memory are tried with C(unshare), and C(newuidmap) and C(newgidmap) map
     the user's ranges in another one. All are gone at once.
   - C(XDG_RUNTIME_DIR) is looked at as this task has it. Under C(become) that may be another one than after a login.
@@ -49,6 +55,15 @@ EXAMPLES = r"""
   rootless.buildah.rootless_info:
   become: true
   become_user: builder
+  register: doctor
+
+- name: Ask what keeps a pod from building
+  rootless.buildah.rootless_info:
+  vars:
+    ansible_connection: kubernetes.core.kubectl
+    ansible_kubectl_namespace: builds
+    ansible_kubectl_pod: builder-0
+    ansible_python_interpreter: /usr/bin/python3
   register: doctor
 
 - name: Show what root would have to type on this host
@@ -97,7 +112,8 @@ findings:
       description:
         - The same as complete command lines for a shell of root's on this host, in their order, with its users, ids,
           paths and packages. What they set stays set after a reboot where the host has a place for that.
-        - Empty where no command can do it; the guide says why. Packages are known for C(apt-get), C(dnf) and C(zypper).
+        - Empty where no command can do it, as in a pod; the guide says why. Packages are known for C(apt-get), C(dnf)
+          and C(zypper).
         - Where a range of ids is taken away, the user's image store is removed first, since nobody could read it any
           more.
       type: list
@@ -124,6 +140,31 @@ facts:
       type: int
     home:
       description: The user's home directory.
+      type: str
+    profile:
+      description: V(a) or V(b) in a pod, empty elsewhere.
+      type: str
+    uid_map:
+      description: The user namespace of this task, lists of the first uid in it, the first outside, and their number.
+      type: list
+      elements: list
+    capabilities:
+      description: Which of C(SETUID), C(SETGID) and C(SETFCAP) are in the bounding set.
+      type: list
+      elements: str
+    seccomp:
+      description: Whether a seccomp filter is in force.
+      type: bool
+    security_label:
+      description: What AppArmor or SELinux knows this task by, empty without both.
+      type: str
+    proc_masked:
+      description: Whether parts of C(/proc) are covered, as in containers.
+      type: bool
+    mount_error:
+      description:
+        - What was said when the mounts of an own namespace were made private; empty where it worked, V(null) where
+          there is no user namespace.
       type: str
     package_manager:
       description: V(apt-get), V(dnf) or V(zypper), empty where none of them is there.
@@ -333,7 +374,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.rootless.buildah.plugins.module_utils._diagnosis import as_results, diagnose
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import ERROR
-from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import look
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import look, pod_profile
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._user import environment
 
@@ -341,7 +382,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._user import envi
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     try:
-        if os.getuid() == 0:
+        if os.getuid() == 0 and not pod_profile(os.environ, 0):
             raise InputError("this task runs as root", "nothing of root's is rootless",
                              "Run it as the builder user (become_user)")
         facts = look(Runner(environment()))

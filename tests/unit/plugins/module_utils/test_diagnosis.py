@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.rootless.buildah.plugins.module_utils._diagnosis import CHECKS, as_results, diagnose
-from ansible_collections.rootless.buildah.plugins.module_utils._findings import FINDINGS
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, FINDINGS
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import Facts, IdHelper, Store, Subids
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import IdRange
 
@@ -63,11 +65,44 @@ HEALTHY = Facts(
 STORE = HEALTHY.store
 
 
+# Recorded by rootless_info in pods of Kubernetes 1.36.3, containerd 2.1.9 and crun 1.28. The first two are as builds have
+# them, in the others one setting is another.
+PODS = Path(__file__).parents[3] / "fixtures/kubernetes-1.36.3/pods"
+IN_PODS = {
+    "a": [],
+    "b": [],
+    "a-default-apparmor": ["mount_denied"],
+    "a-default-seccomp": ["userns_blocked"],
+    "a-without-capabilities": ["pod_capabilities"],
+    "a-without-setfcap": ["pod_capabilities"],
+    "a-host-users": ["pod_host_users"],
+    "b-no-new-privs": ["single_mapping"],
+    "b-without-capabilities": ["pod_capabilities"],
+}
+
+
+def recorded(name: str) -> Facts:
+    """Return the facts of a pod."""
+    told = json.loads((PODS / f"{name}.json").read_text())
+    for table in ("subuid", "subgid"):
+        told[table]["ranges"] = tuple(IdRange(**item) for item in told[table]["ranges"])
+        told[table] = Subids(**told[table])
+    for helper in ("newuidmap", "newgidmap"):
+        told[helper] = IdHelper(**told[helper])
+    told["store"] = Store(**told["store"])
+    return Facts(**told)
+
+
 def without(*names: str, **others: str) -> dict[str, Any]:
     """Return the fact that these programs are missing, and that others are there."""
     return {"tools": {**{name: text for name, text in TOOLS.items() if name not in names}, **others}}
 
 
+# How a pod of profile A differs from a host.
+POD: dict[str, Any] = {
+    "profile": "a", "uid_map": ((0, 2147549184, 65536),), "capabilities": ("SETUID", "SETGID", "SETFCAP"),
+    "isolation": "chroot", "proc_masked": True, "seccomp": True,
+}  # fmt: skip
 # What is broken, and what the evidence names.
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("userns_off", {"max_user_namespaces": 0, "userns_error": "unshare failed: No space left on device"},
@@ -122,6 +157,13 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("no_linger", {"linger": False}, "builder does not linger"),
     ("pause_stale", {"pause_stale": True}, "pause process"),
     ("ping_group_range", {"ping_group_range": (1, 0)}, "1 to 0, the user's group is 1001"),
+    ("mount_denied", {"mount_error": "Permission denied", "native_overlay": None, "security_label": "docker-default"},
+     "Permission denied; the label is docker-default"),
+    ("pod_capabilities", {**POD, "capabilities": ("SETUID",)}, "SETFCAP, SETGID"),
+    ("pod_capabilities", {**POD, "profile": "b", "capabilities": (), "mapping_error": "denied"}, "SETGID, SETUID"),
+    ("pod_host_users", {**POD, "uid_map": ((0, 0, 4294967295),)}, "uid 0 of the pod is uid 0 of the node"),
+    ("pod_isolation", {**POD, "isolation": "oci"}, "BUILDAH_ISOLATION is oci"),
+    ("pod_isolation", {**POD, "isolation": ""}, "BUILDAH_ISOLATION is not set"),
 ]
 # What looks similar and does no harm.
 HARMLESS: dict[str, dict[str, Any]] = {
@@ -156,6 +198,14 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "just enough room": {"store": replace(STORE, free=2 * GIB)},
     "room that cannot be told": {"store": replace(STORE, free=None)},
     "just enough namespaces": {"max_user_namespaces": 100},
+    "a pod": POD,
+    "ids of users, to root of a pod": {
+        **POD, "subuid": Subids(), "subgid": Subids(), "newuidmap": IdHelper(), "mapping_error": None},
+    "what a pod has no part in": {
+        **POD, "linger": False, "ping_group_range": (1, 0), "cgroup": "v1", "pause_stale": True, **without("crun")},
+    "the ids of user build in a pod": {
+        **POD, "profile": "b", "subuid": Subids((IdRange(1, 999), IdRange(1001, 64535)), covered=("1 (daemon)",))},
+    "chroot isolation or not, where /proc can be mounted": {**POD, "isolation": "rootless", "proc_masked": False},
 }
 
 
@@ -175,6 +225,21 @@ def test_what_does_no_harm_is_no_finding(harmless: dict[str, Any]) -> None:
     assert diagnose(replace(HEALTHY, **harmless)) == []
 
 
+@pytest.mark.parametrize("name, expected", IN_PODS.items())
+def test_a_pod_of_a_real_cluster_is_told_what_it_lacks_and_nothing_else(name: str, expected: list[str]) -> None:
+    facts = recorded(name)
+    results = as_results(diagnose(facts), facts)
+    assert [result["id"] for result in results] == expected
+    # What is wrong is the pod, its image or its node, and no command in the pod mends these.
+    assert all(result["commands"] == [] for result in results)
+
+
+def test_in_a_pod_the_remedy_is_that_of_pods() -> None:
+    facts = replace(HEALTHY, **POD, netavark="")
+    (result,) = as_results(diagnose(facts), facts)
+    assert result["remedy"] == BY_ID["netavark_missing"].in_pod != BY_ID["netavark_missing"].remedy
+
+
 def test_every_check_is_tried_here() -> None:
     assert {name for name, _broken, _evidence in BROKEN} == set(CHECKS)
 
@@ -183,7 +248,7 @@ def test_what_the_doctor_does_not_look_for_is_told_by_tools() -> None:
     # Causes that only a build can show.
     unchecked = {finding for finding in FINDINGS if finding.id not in CHECKS}
     assert all(finding.pattern for finding in unchecked)
-    assert {finding.id for finding in unchecked} == {"not_unshared", "mount_denied"}
+    assert {finding.id for finding in unchecked} == {"not_unshared"}
 
 
 def test_errors_come_first_and_say_everything() -> None:

@@ -19,6 +19,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_facts impor
     Mount,
     has_file_capability,
     mount_of,
+    pod_profile,
     subids,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import marker_line
@@ -54,6 +55,7 @@ class Host:
         self.account = pwd.struct_passwd(
             ("builder", "x", os.getuid(), os.getgid(), "", "/home/builder", "/bin/sh"))
         self.environment: dict[str, str] = {}
+        self.profile = ""
         self.write("/proc/self/mountinfo", MOUNTS)
         (root / "home/builder").mkdir(parents=True)
 
@@ -69,7 +71,7 @@ class Host:
 
     def facts(self, uids: dict[int, str] | None = None) -> Facts:
         runner = Runner({"PATH": "/usr/local/bin:/usr/bin"})
-        return Look(runner, self.account, self.environment, str(self.root)).facts(uids or {}, {})
+        return Look(runner, self.account, self.environment, str(self.root), self.profile).facts(uids or {}, {})
 
 
 @pytest.fixture(name="host")
@@ -172,9 +174,69 @@ class TestUserNamespaces:
 
     def test_an_overlay_is_tried_where_namespaces_work(self, host: Host) -> None:
         host.write("/usr/bin/unshare", '#!/bin/sh\ncase "$*" in *overlay*) exit 32;; esac\n', 0o755)
+        assert host.facts().native_overlay is None  # nothing mounts
+        host.program("mount")
         assert (host.facts().userns_error, host.facts().native_overlay) == ("", False)
         host.write("/usr/bin/unshare", "#!/bin/sh\n", 0o755)
         assert host.facts().native_overlay is True
+
+    def test_mounts_are_tried_in_one_that_works(self, host: Host) -> None:
+        denied = "unshare: cannot change root filesystem propagation: Permission denied"
+        host.program("unshare", denied, 1)
+        host.write("/usr/bin/unshare", '#!/bin/sh\ncase $* in *--mount*) /bin/cat "$0.txt" >&2; exit 1;; esac\n', 0o755)
+        host.program("mount")
+        facts = host.facts()
+        assert (facts.userns_error, facts.mount_error, facts.native_overlay) == ("", denied, None)
+
+
+@pytest.mark.parametrize("environment, uid, profile", [
+    ({}, 0, ""),
+    ({}, 1000, ""),
+    ({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, 0, "a"),
+    ({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, 1000, "b"),
+    ({"ROOTLESS_BUILD_PROFILE": "a"}, 0, "a"),
+])  # fmt: skip
+def test_a_pod_is_known_by_its_environment(environment: dict[str, str], uid: int, profile: str) -> None:
+    assert pod_profile(environment, uid) == profile
+
+
+class TestPods:
+    """Recorded in a pod of profile A."""
+
+    def test_root_has_the_store_of_root(self, host: Host) -> None:
+        host.write("/etc/containers/storage.conf", '[storage]\ndriver = "overlay"\n')
+        host.profile = "a"
+        store = host.facts().store
+        assert (store.graphroot, store.driver) == ("/var/lib/containers/storage", "overlay")
+        host.write("/etc/containers/storage.conf", '[storage]\ngraphroot = "/srv/with space"\n')
+        assert host.facts().store.graphroot == "/srv/with space"
+
+    def test_how_it_is_confined_is_read(self, host: Host) -> None:
+        host.write("/proc/self/uid_map", "         0 2147549184      65536\n")
+        host.write("/proc/self/status", "CapBnd:\t00000000800000c1\nNoNewPrivs:\t1\nSeccomp:\t2\n")
+        facts = host.facts()
+        assert (facts.uid_map, facts.capabilities) == (((0, 2147549184, 65536),), ("SETUID", "SETGID", "SETFCAP"))
+        assert (facts.no_new_privs, facts.seccomp, facts.proc_masked, facts.security_label) == (True, True, False, "")
+        host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay x rw\n2 1 0:5 / /proc/kcore rw - tmpfs x rw\n")
+        host.write("/proc/self/attr/current", "system_u:system_r:container_t:s0:c1,c2\0")
+        assert (host.facts().proc_masked, host.facts().security_label) == (
+            True, "system_u:system_r:container_t:s0:c1,c2")
+        host.write("/proc/self/attr/apparmor/current", "rootless-build (enforce)\n")
+        assert host.facts().security_label == "rootless-build (enforce)"
+
+    def test_newuidmap_that_cannot_be_executed_is_an_answer(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        both = struct.pack("<II", 1, 1 << 6 | 1 << 7)
+        monkeypatch.setattr(os, "getxattr", lambda *_: both)
+        for name in ("unshare", "newuidmap", "newgidmap", "cat"):
+            host.program(name)
+        host.write("/usr/bin/unshare", "#!/bin/sh\nexec unshare --user cat\n", 0o755)
+        # A kernel answers with EPERM where the program's capabilities are not to be had.
+        (host.root / "usr/bin/newuidmap").write_text("no program")
+        host.write("/etc/subuid", "builder:100000:65536\n")
+        host.write("/etc/subgid", "builder:100000:65536\n")
+        assert host.facts().mapping_error == f"{host.root}/usr/bin/newuidmap: Exec format error"
 
 
 class TestStore:
