@@ -14,6 +14,11 @@ from ansible_collections.rootless.buildah.plugins.module_utils import _labels as
 from ansible_collections.rootless.buildah.plugins.module_utils import _places as places
 from ansible_collections.rootless.buildah.plugins.module_utils import _registry_settings as registry
 from ansible_collections.rootless.buildah.plugins.module_utils._doctor_page import doctor_page
+from ansible_collections.rootless.buildah.plugins.module_utils._doctor_pods import (
+    doctor_admission,
+    doctor_pod,
+    doctor_trial,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._doctor_report import (
     doctor_reason,
     doctor_report,
@@ -45,10 +50,13 @@ class FilterModule:
             "cgroup_plan": choices.cgroup_plan,
             "choose_isolation": lambda trial, requested="auto": choices.choose_isolation(requested, trial),
             "choose_runtime": lambda trial, requested="auto": choices.choose_runtime(requested, trial),
+            "doctor_admission": doctor_admission,
             "doctor_page": doctor_page,
+            "doctor_pod": doctor_pod,
             "doctor_reason": doctor_reason,
             "doctor_report": doctor_report,
             "doctor_table": doctor_table,
+            "doctor_trial": doctor_trial,
             "empty_places": places.empty_places,
             "engine_conf": choices.engine_conf,
             "explain_failure": choices.explain,

@@ -55,7 +55,7 @@ Kinds = dict[tuple[str, ...], list[tuple[Host, Found]]]
 
 
 def doctor_report(
-    names: Iterable[str], variables: Mapping[str, Mapping[str, Any]], fact: str, note: str = ""
+    names: Iterable[str], variables: Mapping[str, Mapping[str, Any]], fact: str, note: str = "", pods: str = ""
 ) -> Report:
     """Return what is known of all hosts.
 
@@ -64,8 +64,9 @@ def doctor_report(
     :param fact: the variable that holds what rootless_info returned for a host (ready, findings); or a reason why it
         could not be asked, with ``unreachable`` where it did not answer. Without it the host stopped answering.
     :param note: a line of the user's own, for example a date.
+    :param pods: the variable that holds the same for each profile of pods on a host that is a node of a cluster.
     """
-    hosts = [_host(name, variables.get(name, {}).get(fact)) for name in names]
+    hosts = [row for name in names for row in _rows(name, variables.get(name, {}), fact, pods)]
     states = [host["state"] for host in hosts]
     summary = {"hosts": len(hosts), **{state: states.count(state) for state in WORDS}}
     return {"schema": SCHEMA, "note": str(note), "summary": summary, "hosts": hosts}
@@ -121,6 +122,12 @@ def doctor_reason(host: Mapping[str, Any]) -> str:
 def kind(one: Found) -> tuple[str, ...]:
     """Return what two findings have in common that are the same on different hosts."""
     return (one["id"], one["severity"], one["cause"], one["remedy"], one["guide"])
+
+
+def _rows(name: str, known: Mapping[str, Any], fact: str, pods: str) -> list[Host]:
+    asked = known.get(pods) or {}
+    itself = [_host(name, known.get(fact))] if fact in known or not asked else []
+    return itself + [_host(f"{name}, profile {profile.upper()}", asked[profile]) for profile in sorted(asked)]
 
 
 def _host(name: str, fact: Mapping[str, Any] | None) -> Host:

@@ -207,6 +207,38 @@ def probe_pod(work: Work, settings: PodSettings, namespace: str) -> dict[str, An
     }
 
 
+def doctor_job(profile: str, node: str, image: str, namespace: str) -> dict[str, Any]:
+    """Return a Job (batch/v1) whose pod waits on a node to be asked: the pod of a build, with nothing to do.
+
+    It ends and goes by itself, should nobody be left to delete it.
+    """
+    # The room on the disk is for what Ansible copies there.
+    work, settings = Work("", "", "", "", False, (), (), (), ""), PodSettings(image, profile, storage="64Mi")
+    spec = pod_spec(work, settings)
+    del spec["initContainers"]
+    only = {"key": "metadata.name", "operator": "In", "values": [node]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [only]}]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": f"doctor-{profile}-", "namespace": namespace, "labels": MANAGER},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": 900,
+            "ttlSecondsAfterFinished": 60,
+            "template": {
+                "metadata": {"labels": MANAGER},
+                "spec": {
+                    **spec,
+                    "containers": [_container(BUILD, ["exec tini -- sleep infinity"], work, settings)],
+                    "imagePullSecrets": [{"name": "rootless-buildah-pull"}],
+                    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+                },
+            },
+        },
+    }
+
+
 def _volumes(work: Work, settings: PodSettings) -> list[dict[str, Any]]:
     store: dict[str, Any] = {"emptyDir": {"sizeLimit": settings.storage}}
     if settings.cache_claim:

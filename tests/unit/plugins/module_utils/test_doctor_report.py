@@ -81,6 +81,20 @@ def test_a_host_that_the_inventory_lost_has_no_answer() -> None:
     assert doctor_table(doctor_report(["lost"], {}, "doctor"))[2].split() == ["lost", "no", "answer", "-", "-"]
 
 
+def test_a_node_has_a_line_for_each_profile_of_pods() -> None:
+    ready, broken = {"ready": True, "findings": []}, {"ready": False, "findings": [ERROR]}
+    hosts: dict[str, dict[str, Any]] = {
+        "node": {"pods": {"b": broken, "a": ready}},
+        "both": {"doctor": ready, "pods": {"a": broken}},
+        "gone": {},
+    }
+    report = doctor_report(hosts, hosts, "doctor", pods="pods")
+    assert [(row["name"], row["state"]) for row in report["hosts"]] == [
+        ("node, profile A", "ready"), ("node, profile B", "not_ready"), ("both", "ready"),
+        ("both, profile A", "not_ready"), ("gone", "no_answer")]  # fmt: skip
+    assert report["summary"]["hosts"] == 5
+
+
 def test_long_texts_are_wrapped_and_commands_are_not() -> None:
     command = "usermod " + "--add-subuids 100000-165535 " * 8 + "ci"
     long = {**ERROR, "evidence": "word " * 60, "remedy": "do this " * 40, "commands": [command]}
