@@ -110,8 +110,8 @@ FINDINGS: tuple[Finding, ...] = (
     _finding(
         "pod_capabilities",
         ERROR,
-        "the pod lacks capabilities, so that ids cannot be mapped: root of a pod needs SETUID, SETGID and SETFCAP, another "
-        "user SETUID and SETGID; or buildah unshare was called as root of a pod, and maps ids that the pod does not have",
+        "the pod lacks capabilities, so that ids cannot be mapped: root of a pod needs SETUID, SETGID and SETFCAP, "
+        "another user SETUID and SETGID; or buildah unshare was called as root of a pod and maps others than its ids",
         "Add them in capabilities.add of the container, as the Jobs of buildah_job do (role cluster_node makes nodes "
         "ready for these); as root of a pod call buildah build, which needs no buildah unshare",
         # Only root of a user namespace maps 0 to 0.

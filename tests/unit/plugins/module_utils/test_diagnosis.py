@@ -65,8 +65,8 @@ HEALTHY = Facts(
 STORE = HEALTHY.store
 
 
-# Recorded by rootless_info in pods of Kubernetes 1.36.3, containerd 2.1.9 and crun 1.28. The first two are as builds have
-# them, in the others one setting is another.
+# Recorded by rootless_info in pods of Kubernetes 1.36.3, containerd 2.1.9 and crun 1.28. The first two are as builds
+# have them, in the others one setting is another.
 PODS = Path(__file__).parents[3] / "fixtures/kubernetes-1.36.3/pods"
 IN_PODS = {
     "a": [],

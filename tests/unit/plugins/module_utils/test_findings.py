@@ -19,10 +19,10 @@ INNOCENT = sorted(
     for path in FIXTURES.glob(pattern)
 )
 
-# Those of a buildah were printed by it, once with each cause brought about; paths and ids are shortened. 1.28.2 ran with
-# crun 1.8.1 on Linux 6.18, 1.43.2 in pods of a real cluster. A file's directory is the finding and its name the way: a
-# user namespace whose user.max_user_namespaces is 0, seccomp filters that answer as a kernel or a security module does,
-# empty or short files in /etc, programs taken away. Those of "reported" are the words of reports.
+# Those of a buildah were printed by it, once with each cause brought about; paths and ids are shortened. 1.28.2 ran
+# with crun 1.8.1 on Linux 6.18, 1.43.2 in pods of a real cluster. A file's directory is the finding and its name the
+# way: a user namespace whose user.max_user_namespaces is 0, seccomp filters that answer as a kernel or a security
+# module does, empty or short files in /etc, programs taken away. Those of "reported" are the words of reports.
 RECORDED = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("*/findings/*/*.txt"))
 
 # What users reported, word for word, and what it is.
