@@ -374,7 +374,7 @@ trust_policy:
   type: path
 extra_push_args:
   description:
-    - Further flags for C(buildah push). They are not part of the build key.
+    - Further flags for C(buildah push), in a cluster for C(skopeo copy). They are not part of the build key.
   type: list
   elements: str
 """

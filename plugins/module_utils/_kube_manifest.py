@@ -4,7 +4,9 @@
 """The Kubernetes Job that builds an image: fetch, build and push in containers of their own. Pure.
 
 Credentials are mounted where they are used: that for pulling into ``fetch``, that for pushing into ``push``. The
-container in which RUN steps run has none, no service account and, where the build is told so, no network.
+container in which RUN steps run has none, no service account and, where the build is told so, no network. A RUN step
+may leave its root and write to whatever its container can write to. So ``push``, which comes later, sees of that the
+image only, as plain files: not the store, whose files name others that buildah reads and quotes in its errors.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ SECRETS, CERTS = "/run/build/secrets", "/run/build/certs"
 #: Where a build finds what the context's archive holds.
 UNPACKED = f"{_WORK}/unpacked"
 IIDFILE = f"{_WORK}/iid"
+# What ``build`` leaves for ``push``: the image in a directory (``dir:`` of containers-transports(5)).
+_IMAGE = f"{_WORK}/image"
+# Where ``fetch`` leaves what it learned of the bases' blobs, so that ``push`` uploads none of them.
+_KNOWN = "/run/build/known"
 # In the builder image: it stops where the pod's rights are not those of its profile (docs/cluster-builder.md).
 _GUARD = "/usr/local/bin/rootless-build-guard"
 # RUN steps under chroot isolation have the network of whoever runs buildah, so buildah itself runs without one.
@@ -85,7 +91,8 @@ class Work:
     :param mounted: whether the node mounts the context image; otherwise a container fetches it.
     :param bases: the bases to fetch, by digest, each with the platform to choose from an index, or None.
     :param build: the arguments of ``buildah`` that build.
-    :param push: the arguments of ``buildah push`` before the image.
+    :param push: how the image is pushed: flags that ``buildah push`` and ``skopeo copy`` share, and those of
+        ``buildah push`` for compression.
     :param target: where the image is pushed.
     :param flags: how registries are reached (the flags that buildah's and skopeo's commands share).
     :param offline: whether RUN steps have no network.
@@ -156,7 +163,7 @@ def job(work: Work, settings: PodSettings, namespace: str) -> dict[str, Any]:
 
 def pod_spec(work: Work, settings: PodSettings) -> dict[str, Any]:
     """Return the pod of a Job (core/v1, PodSpec)."""
-    fetching = [line for line in (_fetch_context(work), *_fetch_bases(work)) if line]
+    fetching = [line for line in (_fetch_context(work), *_fetch_bases(work, settings)) if line]
     steps = [_container(FETCH, fetching, work, settings)] if fetching else []
     steps.append(_container(BUILD, _build(work), work, settings))
     user = (
@@ -246,6 +253,7 @@ def _volumes(work: Work, settings: PodSettings) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
         {"name": "store", **store},
         {"name": "work", "emptyDir": {"sizeLimit": settings.storage}},
+        {"name": "known", "emptyDir": {"sizeLimit": settings.storage}},
     ]
     if work.mounted:
         volumes.append({"name": "context", "image": {"reference": work.context, "pullPolicy": "Always"}})
@@ -259,10 +267,17 @@ def _volumes(work: Work, settings: PodSettings) -> list[dict[str, Any]]:
 
 def _container(step: str, lines: Sequence[str], work: Work, settings: PodSettings) -> dict[str, Any]:
     """Return the container of one step with the mounts of that step and no others."""
-    mounts: list[dict[str, Any]] = [
-        {"name": "store", "mountPath": _STORES[settings.profile]},
-        {"name": "work", "mountPath": _WORK},
-    ]
+    store = _STORES[settings.profile]
+    mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": _WORK, **({"readOnly": True} if step == PUSH else {})}]
+    if step != PUSH:
+        mounts.append({"name": "store", "mountPath": store})
+    if step != BUILD:
+        mounts.append({"name": "known", "mountPath": _KNOWN if step == FETCH else f"{store}/cache"})
+    # Root of the pod could write to files that its containers share, such as resolv.conf (containerd mounts them as the
+    # root is). Then buildah needs places for its locks.
+    sealed = step == BUILD and settings.profile == A
+    if sealed:
+        mounts += [{"name": "work", "mountPath": f"/run/{name}", "subPath": name} for name in ("containers", "lock")]
     if step == BUILD and work.mounted:
         mounts.append({"name": "context", "mountPath": _CONTEXT, "readOnly": True})
     if step == BUILD and work.build_secret:
@@ -275,22 +290,26 @@ def _container(step: str, lines: Sequence[str], work: Work, settings: PodSetting
     environment = {
         "ROOTLESS_BUILD_PROFILE": settings.profile,
         "HOME": _HOMES[settings.profile],
-        "TMPDIR": f"{_WORK}/tmp",
-        "XDG_RUNTIME_DIR": f"{_WORK}/run",
-        "BUILDAH_ISOLATION": "chroot",
-        "STORAGE_DRIVER": "overlay",
         "LC_ALL": "C.UTF-8",
     }
-    made = f"mkdir -p {_WORK}/tmp {_WORK}/run"
+    if step != PUSH:
+        environment |= {
+            "TMPDIR": f"{_WORK}/tmp",
+            "XDG_RUNTIME_DIR": f"{_WORK}/run",
+            "BUILDAH_ISOLATION": "chroot",
+            "STORAGE_DRIVER": "overlay",
+        }
+        lines = [f"mkdir -p {_WORK}/tmp {_WORK}/run", *lines]
     return {
         "name": step,
         "image": settings.image,
-        "command": [_GUARD, "/bin/sh", "-euc", "\n".join([made, *lines])],
+        "command": [_GUARD, "/bin/sh", "-euc", "\n".join(lines)],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": _resources(settings),
         "securityContext": {
             "allowPrivilegeEscalation": settings.profile == B,
             "capabilities": {"drop": ["ALL"], "add": list(_CAPABILITIES[settings.profile])},
+            **({"readOnlyRootFilesystem": True} if sealed else {}),
         },
         "terminationMessagePolicy": "File",
         "volumeMounts": mounts,
@@ -334,14 +353,15 @@ def _fetch_context(work: Work) -> str:
     ])  # fmt: skip
 
 
-def _fetch_bases(work: Work) -> list[str]:
-    return [
+def _fetch_bases(work: Work, settings: PodSettings) -> list[str]:
+    pulls = [
         shlex.join([
             "buildah", "pull", "--quiet", "--retry=3", *work.flags, *_login(work.pull_secret),
             *([f"--platform={platform}"] if platform else []), f"docker://{reference}",
         ])
         for reference, platform in work.bases
     ]  # fmt: skip
+    return [*pulls, f"cp -R {_STORES[settings.profile]}/cache/. {_KNOWN}"] if pulls else []
 
 
 def _login(secret: Optional[str]) -> list[str]:
@@ -353,30 +373,28 @@ def _build(work: Work) -> list[str]:
     argv = [*(_OFFLINE if work.offline else ()), "buildah", *work.build]
     return [
         # After a disruption a pod begins with empty volumes, but a step may be repeated on its own.
-        f"rm -rf {UNPACKED} && mkdir -p {UNPACKED}/context",
+        f"rm -rf {UNPACKED} {_IMAGE} && mkdir -p {UNPACKED}/context",
         f"tar -C {UNPACKED} -xpf {archive} --numeric-owner --xattrs --xattrs-include='*'",
         shlex.join(argv),
+        f"id=$(cat {IIDFILE})",
+        # Compressed while it is pushed, where it is known which layers the registry has.
+        f'buildah push --quiet --disable-compression "${{id#sha256:}}" dir:{_IMAGE}',
     ]
 
 
 def _push(work: Work) -> list[str]:
-    # RUN steps may have written to every place of the build: what it left is an id, or nothing is pushed.
-    argv = [
-        "buildah",
-        "push",
-        "--quiet",
-        "--retry=3",
-        "--digestfile=/dev/termination-log",
-        *work.flags,
-        *_login(work.push_secret),
-        *work.push,
-    ]
+    # What a RUN step has left can be anything: a link could lead to the login. Of plain files nothing is read but the
+    # image, and each blob is checked by its digest while it is sent.
+    login = [f"--dest-{flag[2:]}" for flag in (*work.flags, *_login(work.push_secret))]
+    how = [flag.replace("--compression-", "--dest-compress-", 1) for flag in work.push]
     return [
-        f"id=$(head -c 71 {IIDFILE})",
-        "id=${id#sha256:}",
-        "case $id in *[!0-9a-f]*|'') echo 'the build left no image id' >&2; exit 1;; esac",
-        shlex.join(argv) + f' "$id" {shlex.quote(f"docker://{work.target}")}',
-    ]
+        f"kinds=$(find {_IMAGE} ! -type f -printf %y) || true",
+        '[ "$kinds" = d ] || { echo "the build left no image" >&2; exit 1; }',
+        shlex.join([
+            "skopeo", "copy", "--quiet", "--retry-times=3", "--digestfile=/dev/termination-log", *login, *how,
+            f"dir:{_IMAGE}", f"docker://{work.target}",
+        ]),
+    ]  # fmt: skip
 
 
 def secret(name: str, namespace: str, owner: Mapping[str, Any], data: Mapping[str, str], kind: str) -> dict[str, Any]:

@@ -86,7 +86,7 @@ options:
         default: 300
       storage:
         description:
-          - How much room the build has on its node, as a quantity of Kubernetes.
+          - How much room the build has on its node, as a quantity of Kubernetes. At its end the image is there twice.
         type: str
         default: 20Gi
       resources:
@@ -96,7 +96,8 @@ options:
       cache_claim:
         description:
           - A PersistentVolumeClaim for the image store, so that bases and layers stay from one Job to the next.
-          - Never let namespaces share what is behind it.
+          - Never let namespaces share what is behind it. A RUN step that left its root can write there what the next
+            build reads.
         type: str
       node_selector:
         description:

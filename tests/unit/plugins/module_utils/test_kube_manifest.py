@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
+import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -152,26 +154,66 @@ def test_no_step_begins_before_its_rights_are_those_of_the_profile(profile: str)
         assert {"name": "ROOTLESS_BUILD_PROFILE", "value": profile} in step["env"]
 
 
+def leave(image: Path, *left: str) -> None:
+    """Make what a build might leave: files, and links, directories and pipes by their names."""
+    image.mkdir()
+    for name in left:
+        if name == "link":
+            (image / name).symlink_to("/run/build/auth/.dockerconfigjson")
+        elif name == "pipe":
+            os.mkfifo(image / name)
+        elif name == "directory":
+            (image / name).mkdir()
+        else:
+            (image / name).write_text("{}")
+
+
+def linked(image: Path) -> None:
+    leave(image.with_name("other"), "manifest.json")
+    image.symlink_to("other")
+
+
 @pytest.mark.parametrize("left, pushed", [
-    ("sha256:" + "b" * 64, "b" * 64),
-    ("sha256:" + "b" * 64 + "\n--all", "b" * 64),
-    ('{"auths": {"registry": {"auth": "c2VjcmV0"}}}', None),
-    ("--signature-policy=/tmp/x", None),
-    ("$(touch /tmp/x)", None),
-    ("", None),
-])  # fmt: skip
-def test_a_run_step_cannot_choose_what_push_is_told(tmp_path: Path, left: str, pushed: str | None) -> None:
-    (tmp_path / "iid").write_text(left)
+    (lambda image: leave(image, "manifest.json", "version"), True),
+    (lambda image: leave(image, "manifest.json", "link"), False),
+    (lambda image: leave(image, "manifest.json", "pipe"), False),
+    (lambda image: leave(image, "manifest.json", "directory"), False),
+    (linked, False),
+    (lambda image: image.write_text("{}"), False),
+    (lambda image: None, False),
+], ids=["image", "link", "pipe", "directory", "linked", "file", "nothing"])  # fmt: skip
+def test_push_reads_plain_files_or_nothing(tmp_path: Path, left: Callable[[Path], Any], pushed: bool) -> None:
+    left(tmp_path / "image")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/buildah").write_text(f'#!/bin/sh\nfor word; do echo "$word"; done > {tmp_path}/argv\n')
-    (tmp_path / "bin/buildah").chmod(0o755)
-    text = script(steps()["push"]).partition("\n")[2].replace("/run/build/work", str(tmp_path))
+    (tmp_path / "bin/skopeo").write_text(f'#!/bin/sh\nfor word; do echo "$word"; done > {tmp_path}/argv\n')
+    (tmp_path / "bin/skopeo").chmod(0o755)
+    text = script(steps()["push"]).replace("/run/build/work", str(tmp_path))
     path = f"{tmp_path}/bin:/usr/bin:/bin"
     done = subprocess.run(["sh", "-euc", text], env={"PATH": path}, capture_output=True, text=True, check=False)
     argv = (tmp_path / "argv").read_text().splitlines() if (tmp_path / "argv").exists() else []
     assert (done.returncode == 0, argv[-2:]) == (
-        (True, [pushed, f"docker://{WORK.target}"]) if pushed else (False, []))  # fmt: skip
-    assert "c2VjcmV0" not in done.stdout + done.stderr
+        (True, [f"dir:{tmp_path}/image", f"docker://{WORK.target}"]) if pushed else (False, []))  # fmt: skip
+
+
+def test_push_sees_of_what_a_run_step_could_write_the_image_only() -> None:
+    found = steps()
+    shared = {
+        one["name"]: one
+        for one in found["push"]["volumeMounts"]
+        if one["name"] in mounted(found["build"])
+    }  # fmt: skip
+    assert {name: one.get("readOnly") for name, one in shared.items()} == {"work": True}
+    assert not [one for one in found["push"]["env"] if "/run/build/work" in one["value"]]
+    assert found["build"]["securityContext"]["readOnlyRootFilesystem"] is True
+    # What fetch knows of the registry's blobs; a RUN step could name blobs of others there.
+    assert {name for name, step in found.items() if "known" in mounted(step)} == {"fetch", "push"}
+
+
+def test_how_an_image_is_compressed_is_told_to_the_program_that_pushes() -> None:
+    work = replace(WORK, push=("--format=v2s2", "--compression-format=zstd", "--compression-level=3"))
+    words = shlex.split(script(steps(work)["push"]).splitlines()[-1])
+    assert {"--format=v2s2", "--dest-compress-format=zstd", "--dest-compress-level=3"} <= set(words)
+    assert "--dest-authfile=/run/build/auth/.dockerconfigjson" in words
 
 
 @pytest.mark.parametrize("planted", [False, True])
