@@ -268,9 +268,11 @@ def _volumes(work: Work, settings: PodSettings) -> list[dict[str, Any]]:
 def _container(step: str, lines: Sequence[str], work: Work, settings: PodSettings) -> dict[str, Any]:
     """Return the container of one step with the mounts of that step and no others."""
     store = _STORES[settings.profile]
-    mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": _WORK, **({"readOnly": True} if step == PUSH else {})}]
-    if step != PUSH:
-        mounts.append({"name": "store", "mountPath": store})
+    mounts: list[dict[str, Any]] = []
+    if step == PUSH:
+        mounts.append({"name": "work", "mountPath": _WORK, "readOnly": True})
+    else:
+        mounts += [{"name": "store", "mountPath": store}, {"name": "work", "mountPath": _WORK}]
     if step != BUILD:
         mounts.append({"name": "known", "mountPath": _KNOWN if step == FETCH else f"{store}/cache"})
     # Root of the pod could write to files that its containers share, such as resolv.conf (containerd mounts them as the
