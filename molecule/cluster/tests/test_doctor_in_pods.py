@@ -30,7 +30,7 @@ NODES = names("cluster_nodes")
 PULLED = 600  # seconds that an emulated node may take for the builder image
 # A step that runs, and files of another owner: what builds need mounts and many ids for.
 BUILD = r"""
-rm -rf /tmp/context && mkdir /tmp/context && cd /tmp/context
+rm -rf "$TMPDIR/context" && mkdir "$TMPDIR/context" && cd "$TMPDIR/context"
 cp -L --parents /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*') .
 printf 'FROM scratch\nCOPY --chown=5000:5000 . /\nRUN ["/bin/sh", "-c", "echo it is $((1 + 1))"]\n' > Containerfile
 buildah build . 2>&1; echo "status $?"
@@ -70,7 +70,7 @@ class Pods:
             "ansible_connection": "kubernetes.core.kubectl", "ansible_kubectl_pod": name,
             "ansible_kubectl_namespace": self.space.namespace,
             "ansible_kubectl_kubeconfig": str(self.space.place.kubeconfig),
-            "ansible_python_interpreter": "/usr/bin/python3", "ansible_remote_tmp": "/tmp/ansible",
+            "ansible_python_interpreter": "/usr/bin/python3", "ansible_remote_tmp": "/run/build/work/ansible",
         }  # fmt: skip
         done = subprocess.run(
             ["ansible", "all", f"--inventory={name},", "--module-name=rootless.buildah.rootless_info",
@@ -132,6 +132,7 @@ def empty(directory: str) -> Callable[[Pod, Pod], None]:
 
 def without_a_store(spec: Pod, container: Pod) -> None:
     del spec["volumes"][0], container["volumeMounts"][0]
+    del container["securityContext"]["readOnlyRootFilesystem"]
 
 
 @pytest.fixture(name="pods", scope="module")
