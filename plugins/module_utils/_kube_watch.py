@@ -104,7 +104,8 @@ def look(
     name = newest["metadata"]["name"] if newest else ""
     statuses = _statuses(newest or {})
     started = tuple(step for step, status in statuses.items() if "waiting" not in status.get("state", {"waiting": {}}))
-    if "Complete" in conditions:
+    # The push has succeeded: the node may take its time to clear the pod away, and the Job to be called complete.
+    if "Complete" in conditions or _digest(statuses):
         return View(DONE, "done", name, started, _digest(statuses))
     evicted = _evicted(pods)
     if evicted:
@@ -176,10 +177,10 @@ def _statuses(pod: Object) -> dict[str, Object]:
 
 
 def _digest(statuses: Mapping[str, Object]) -> str:
-    """Return what the push said; the message is at most a digest, or worth nothing."""
+    """Return what a push that succeeded said; the message is at most a digest, or worth nothing."""
     ended = statuses.get(PUSH, {}).get("state", {}).get("terminated") or {}
     text = str(ended.get("message", "")).strip()
-    return text if _DIGEST.match(text) else ""
+    return text if ended.get("exitCode") == 0 and _DIGEST.match(text) else ""
 
 
 def _evicted(pods: Sequence[Object]) -> Optional[Problem]:

@@ -59,6 +59,8 @@ def test_ten_images_are_built_on_two_nodes_and_their_parent_first(builds: Cluste
     variables = {
         "build_images_backend": "kubernetes",
         **{f"build_images_{name}": [one.pop(name) for one in images][0] for name in ("kubeconfig", "namespace")},
+        # A node has room for one at a time: the others wait.
+        "build_images_job": {"resources": {"requests": {"memory": "1Gi"}}},
         # The parent is the last of the list, and still comes first.
         "build_images_images": images[::-1],
     }

@@ -59,6 +59,16 @@ def test_the_digest_comes_from_the_push_alone() -> None:
         assert seen(found).digest == ""
 
 
+def test_a_push_that_succeeded_is_the_end_whatever_else_is_to_be_cleared_away() -> None:
+    found = recorded("push")
+    ended = recorded("done")["pods"][0]["status"]["containerStatuses"]
+    found["pods"][0]["status"]["containerStatuses"] = ended
+    view = seen(found)
+    assert view.state == DONE and view.digest
+    ended[0]["state"]["terminated"]["exitCode"] = 1
+    assert seen(found).state != DONE
+
+
 @pytest.mark.parametrize("name, finding, words", [
     ("image-pull", "pod_image_pull", "not found"),
     ("deadline", "pod_deadline", "longer than specified deadline"),
