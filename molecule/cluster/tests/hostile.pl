@@ -5,7 +5,6 @@
 # What a hostile RUN step tries. One line for each attack, "attack NAME: got ..." or "attack NAME: nothing".
 # Plain perl without modules: the image that it runs in has none.
 # usage: hostile.pl REGISTRY [store|image]
-use strict;
 $| = 1;
 my ($host, $port) = split /:/, $ARGV[0];
 
