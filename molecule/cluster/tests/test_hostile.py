@@ -194,6 +194,8 @@ def test_what_a_step_writes_outside_of_its_root_brings_no_login_out(pods: Cluste
     build, push = unguarded["initContainers"][1], unguarded["containers"][0]
     del build["securityContext"]["readOnlyRootFilesystem"]
     build["command"][-1] = build["command"][-1].rpartition("\n")[0]
+    # With what fetch knows of the base, push would not read its layer, which is where the link is.
+    push["volumeMounts"] = [one for one in push["volumeMounts"] if one["name"] != "known"]
     push["volumeMounts"].append({"name": "store", "mountPath": "/var/lib/containers"})
     flags = f"--cert-dir={CERTS} --authfile=/run/build/auth/.dockerconfigjson"
     target = f"docker://{pods.registry}/trials/hostile-root:unguarded"
