@@ -57,15 +57,6 @@ EXAMPLES = r"""
   become_user: builder
   register: doctor
 
-- name: Ask what keeps a pod from building
-  rootless.buildah.rootless_info:
-  vars:
-    ansible_connection: kubernetes.core.kubectl
-    ansible_kubectl_namespace: builds
-    ansible_kubectl_pod: builder-0
-    ansible_python_interpreter: /usr/bin/python3
-  register: doctor
-
 - name: Show what root would have to type on this host
   ansible.builtin.debug:
     msg: "{{ doctor.findings | map(attribute='commands') | flatten }}"
