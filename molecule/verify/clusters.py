@@ -26,6 +26,10 @@ from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
 # A host that builds the builder image: this machine, with a Python that every user may run.
 BUILDER_HOST = "builder"
+# Of kubectl: the objects that the collection made.
+OURS = "--selector=app.kubernetes.io/managed-by=rootless.buildah"
+# The tasks of a play that makes a namespace ready.
+CLUSTER_BUILDER = [{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}]
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,7 @@ class Cluster:
 
     def names(self, kind: str) -> set[str]:
         """Return the names of the objects of a kind that the collection made."""
-        ours = "--selector=app.kubernetes.io/managed-by=rootless.buildah"
-        return {one["metadata"]["name"] for one in self.get(kind, ours)}
+        return {one["metadata"]["name"] for one in self.get(kind, OURS)}
 
     def start(self, module: str, params: Mapping[str, Any], check: bool = False) -> subprocess.Popen[str]:
         """Start a module as Ansible would on this machine."""

@@ -22,6 +22,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_facts impor
     version,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command
+from ansible_collections.rootless.buildah.plugins.module_utils._shadow import root_is_lent
 
 ENOUGH_IDS = 65536  # uids and gids of distributions are 16 bits wide
 ENOUGH_IN_POD = ENOUGH_IDS - 2  # of those that a pod has one is the user's own, and one is root's
@@ -232,7 +233,7 @@ def _pod_capabilities(facts: Facts) -> str:
 
 
 def _pod_host_users(facts: Facts) -> str:
-    own = facts.profile != POD_ROOT or any(inside == 0 and outside != 0 for inside, outside, _count in facts.uid_map)
+    own = facts.profile != POD_ROOT or root_is_lent(facts.uid_map)
     return "" if own else "uid 0 of the pod is uid 0 of the node"
 
 

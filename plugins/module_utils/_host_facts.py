@@ -632,12 +632,15 @@ class Look:
         return tuple(IdRange(int(start), int(count)) for start, count in lines)
 
     def _try_userns(self) -> Optional[str]:
-        answer = self._call("unshare", "--user", "--map-root-user", "true")
-        return None if answer is None else "" if answer[0] == 0 else answer[1].strip()
+        return self._try_unshare()
 
     def _try_mounts(self) -> Optional[str]:
         # It makes all mounts private by itself (unshare(1), --propagation).
-        answer = self._call("unshare", "--user", "--map-root-user", "--mount", "true")
+        return self._try_unshare("--mount")
+
+    def _try_unshare(self, *more: str) -> Optional[str]:
+        """Return what is said when namespaces are to be made; empty: they are, None: not tried."""
+        answer = self._call("unshare", "--user", "--map-root-user", *more, "true")
         return None if answer is None else "" if answer[0] == 0 else answer[1].strip()
 
     def _try_overlay(self) -> Optional[bool]:

@@ -310,6 +310,14 @@ def parse_mapping(text: str) -> list[tuple[int, int, int]]:
     return [(int(inside), int(outside), int(count)) for inside, outside, count in lines]
 
 
+def root_is_lent(mapping: Iterable[tuple[int, int, int]]) -> bool:
+    """Say whether root of a user namespace is another user outside of it.
+
+    :param mapping: the namespace's uid_map, as parse_mapping() returns it.
+    """
+    return any(inside == 0 and outside != 0 for inside, outside, _count in mapping)
+
+
 def _read(path: str) -> str:
     # Nobody promises that these files are UTF-8, and universal newlines would hide a carriage return.
     try:

@@ -15,6 +15,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._errors import In
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import known
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import PACKAGE_MANAGERS
 from ansible_collections.rootless.buildah.plugins.module_utils._remedies import install
+from ansible_collections.rootless.buildah.plugins.module_utils._shadow import parse_mapping, root_is_lent
 
 # What buildah and skopeo may take from the caller. Everything else stays out: under become the caller's HOME and
 # XDG_RUNTIME_DIR are somebody else's, and REGISTRY_AUTH_FILE or DOCKER_CONFIG would bring credentials into builds.
@@ -78,11 +79,10 @@ def is_lent_root(mapping: str = "/proc/self/uid_map") -> bool:
 
     Outside of it such a root is an unprivileged user.
 
-    :param mapping: lines of first id here, first id outside, how many: user_namespaces(7).
+    :param mapping: where the kernel tells the user namespace of this process.
     """
     with open(mapping, encoding="ascii") as file:
-        outside = {first: other for first, other, _count in (line.split() for line in file)}
-    return os.getuid() == 0 and outside.get("0", "0") != "0"
+        return os.getuid() == 0 and root_is_lent(parse_mapping(file.read()))
 
 
 def buildah_runtime_dir() -> str:

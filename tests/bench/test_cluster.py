@@ -14,7 +14,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 import pytest
 import yaml
@@ -27,7 +27,7 @@ from ansible_collections.rootless.buildah.tests.bench.ratios import Table
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
 builder_role, builds, builder_image = parts._builder_role, parts._builds, parts._builder_image
-debian, layers = parts._debian, parts._layers
+builds_b, debian, layers = parts._builds_b, parts._debian, parts._layers
 
 NODES = ("cluster-one", "cluster-two")
 IMAGES = 6
@@ -121,19 +121,14 @@ def test_a_warm_job_against_the_same_by_hand(
 
 
 def test_profile_b_against_profile_a(
-    builds: Cluster, builder_role: dict[str, Any], builder_image: str, context: Path, table: Table
+    builds: Cluster, builds_b: Cluster, context: Path, table: Table
 ) -> None:
-    older = Cluster(builds.place, "builds-b")
-    settings = {**builder_role, "cluster_builder_namespace": older.namespace, "cluster_builder_allow_profile_b": True,
-                "cluster_builder_image": builder_image, "cluster_builder_image_build": False}  # fmt: skip
-    older.play([{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}], settings)
-
     def build(cluster: Cluster, profile: str) -> None:
         (context / "file").write_text(f"{time.time_ns()}\n")
         job(cluster, context, f"profile-{profile}", NODES[0], profile=profile)
 
     table.compare("Job of profile b, with an empty store", "of profile a, with an empty store",
-                  lambda: build(older, "b"), lambda: build(builds, "a"))  # fmt: skip
+                  lambda: build(builds_b, "b"), lambda: build(builds, "a"))  # fmt: skip
 
 
 def test_two_nodes_against_one(builds: Cluster, context: Path, table: Table) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.rootless.buildah.molecule.machines import vm
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place
-from ansible_collections.rootless.buildah.molecule.verify.clusters import BUILDER_HOST, Cluster
+from ansible_collections.rootless.buildah.molecule.verify.clusters import BUILDER_HOST, CLUSTER_BUILDER, Cluster
 from ansible_collections.rootless.buildah.molecule.verify.conftest import oci_layout
 from ansible_collections.rootless.buildah.tests.integration.harness import Builder, base_script, make_library
 
@@ -61,7 +61,7 @@ def _builder_role(cluster: Cluster) -> Iterator[dict[str, Any]]:
 @pytest.fixture(name="builds", scope="session")
 def _builds(cluster: Cluster, builder_role: dict[str, Any]) -> Cluster:
     """The namespace that images are built in, as the role makes it."""
-    cluster.play([{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}], builder_role)
+    cluster.play(CLUSTER_BUILDER, builder_role)
     return cluster
 
 
@@ -70,6 +70,16 @@ def _builder_image(builds: Cluster) -> str:
     """The builder image in the cluster's registry, by digest."""
     (told,) = (one for one in builds.get("configmaps") if one["metadata"]["name"] == "rootless-buildah")
     return str(told["data"]["image"])
+
+
+@pytest.fixture(name="builds_b", scope="session")
+def _builds_b(builds: Cluster, builder_role: dict[str, Any], builder_image: str) -> Cluster:
+    """Another such namespace, which allows profile B."""
+    space = Cluster(builds.place, "builds-b")
+    space.play(CLUSTER_BUILDER, {
+        **builder_role, "cluster_builder_namespace": space.namespace, "cluster_builder_allow_profile_b": True,
+        "cluster_builder_image": builder_image, "cluster_builder_image_build": False})  # fmt: skip
+    return space
 
 
 @pytest.fixture(name="debian", scope="session")

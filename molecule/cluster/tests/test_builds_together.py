@@ -15,11 +15,10 @@ import pytest
 import yaml
 
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import programs
-from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, Cluster
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
 IMAGES = 10
-SELECTOR = "--selector=app.kubernetes.io/managed-by=rootless.buildah"
 
 
 class Watcher:
@@ -33,7 +32,7 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._ended.wait(1):
-            for pod in self._cluster.get("pods", SELECTOR):
+            for pod in self._cluster.get("pods", OURS):
                 self.nodes[pod["metadata"]["name"]] = pod["spec"].get("nodeName", "")
 
     def __enter__(self) -> Watcher:

@@ -11,10 +11,9 @@ from typing import Any, Iterator, Mapping, Optional
 
 import pytest
 
-from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster, Played
+from ansible_collections.rootless.buildah.molecule.verify.clusters import CLUSTER_BUILDER, Cluster, Played
 
 IMAGE = f"registry.example.com/builder@sha256:{'1' * 64}"
-ROLE = [{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}]
 BUILDS, ALLOW_B = "rootless.buildah/builds", "rootless.buildah/allow-profile-b"
 PASSWORD = "p4ssword-that-nobody-sees"
 SECCOMP = {"seccompProfile": {"type": "Localhost", "localhostProfile": "rootless-build.json"}}
@@ -33,7 +32,7 @@ def role(space: Cluster, *arguments: str, check: bool = True, **options: Any) ->
         "registries": [{"registry": "registry.example.com", "cidrs": ["192.0.2.10/32"]}],
         "pull_logins": [login], "push_logins": [login], **options,
     }  # fmt: skip
-    return space.play(ROLE, {f"cluster_builder_{name}": value for name, value in given.items()}, *arguments,
+    return space.play(CLUSTER_BUILDER, {f"cluster_builder_{name}": value for name, value in given.items()}, *arguments,
                       check=check)  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from typing import Any, Mapping
 
 import pytest
 
-from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, Cluster
 
 SECRET = "s3cret-of-a-build"
 # What people do in Containerfiles: packages, users, stages, owners, rights, caches, secrets.
@@ -75,7 +75,7 @@ def layers(cluster: Cluster, image: str, digest: str) -> Mapping[str, tuple[tarf
 
 def running(cluster: Cluster, step: str) -> bool:
     """Say whether a container of the step runs."""
-    found = [status for pod in cluster.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
+    found = [status for pod in cluster.get("pods", OURS)
              for status in pod["status"].get("initContainerStatuses") or () if status["name"] == step]  # fmt: skip
     return any("running" in status["state"] for status in found)
 
@@ -132,21 +132,17 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(builds: Cluster, debia
 
 
 def test_an_ordinary_user_builds_what_root_of_a_pod_builds(
-    builds: Cluster, builder_role: dict[str, Any], builder_image: str, debian: str, context: Path
+    builds: Cluster, builds_b: Cluster, debian: str, context: Path
 ) -> None:
     """Profile B, for clusters without user namespaces for pods; the context is fetched, for those without image
     volumes."""
-    older = Cluster(builds.place, "builds-b")
-    settings = {**builder_role, "cluster_builder_namespace": older.namespace, "cluster_builder_allow_profile_b": True,
-                "cluster_builder_image": builder_image, "cluster_builder_image_build": False}  # fmt: skip
-    older.play([{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}], settings)
     (context / "Containerfile").write_text(CONTAINERFILE.format(base=debian, secret=SECRET))
     secrets = [{"id": "token", "value": SECRET}]
-    built = older.build(context, "trials/older:1", secrets=secrets, job={"profile": "b", "context_mount": "fetch"})
+    built = builds_b.build(context, "trials/older:1", secrets=secrets, job={"profile": "b", "context_mount": "fetch"})
     assert not built["failed"], built
     log = Path(built["log_path"]).read_text()
     assert "single mapping" not in log and "no whiteout" in log and SECRET not in log
-    found = layers(older, "trials/older", built["digest"])
+    found = layers(builds_b, "trials/older", built["digest"])
     assert (found["made/owned"][0].uid, found["made/owned"][0].gid) == (61234, 61235)
     assert stat.S_IMODE(found["made/setuid"][0].mode) == 0o4755 and found["context/tool"][0].uid == 0
     # Which way an image was built is no part of what determines it.
@@ -241,7 +237,7 @@ def test_a_node_that_is_drained_hands_its_build_on(builds: Cluster, debian: str,
     (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 30; cp /context /x 2> /dev/null; date > /made\n")
     run = builds.start("buildah_job", builds.options(context, "trials/drained:1"))
     until(lambda: running(builds, "build"))
-    (pod,) = builds.get("pods", "--selector=app.kubernetes.io/managed-by=rootless.buildah")
+    (pod,) = builds.get("pods", OURS)
     node = pod["spec"]["nodeName"]
     try:
         builds.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
