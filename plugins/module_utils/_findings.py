@@ -470,6 +470,15 @@ IN_CLUSTER: tuple[Finding, ...] = (
         by_hand="which of them it is, the words of the node say",
     ),
     _finding(
+        "pod_registry",
+        ERROR,
+        "a registry refuses what a step of the Job asks of it",
+        "Check the login that the task gives (registry_auth_file, registry_username), or else the Secrets "
+        "rootless-buildah-pull and rootless-buildah-push, and whether pods may reach the registry: both are told to "
+        "the role cluster_builder",
+        by_hand="what the registry wants, its words say",
+    ),
+    _finding(
         "pod_unschedulable",
         ERROR,
         "no node takes the pod: none has the label of the profile, or none has room",

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import time
 from calendar import timegm
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Mapping, Optional
 
-from ansible_collections.rootless.buildah.plugins.module_utils._build_failure import build_failure
 from ansible_collections.rootless.buildah.plugins.module_utils._build_secrets import Mask
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._executor import BuildReport
-from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, finding_for
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
+from ansible_collections.rootless.buildah.plugins.module_utils._job_failure import explained_by, job_failure
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_door import Cluster, KubernetesError
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
     BUILD,
     FETCH,
     MANAGER,
     PUSH,
-    REFUSED,
     A,
     PodSettings,
     Work,
@@ -45,7 +43,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
     runs_on_a_node,
     wants_room,
 )
-from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader, last_lines
+from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader
 
 _POLL = 1.0  # seconds
 #: Seconds that another controller may take from making a Job to resuming it. After that it is dead.
@@ -101,9 +99,10 @@ class JobRun:
         if view.state == DONE and view.digest:
             self.digest = view.digest
             return view.digest
-        error = self._failure(inputs, view, lines, mask, log_path)
+        problem = view.problem or Problem("", "the push told no digest", PUSH)
+        problem = replace(problem, words=mask(problem.words))
         self.delete()
-        raise error
+        raise job_failure(inputs, self._work, self._settings.profile, problem, lines, log_path)
 
     def delete(self) -> None:
         """Remove the Job with all that belongs to it."""
@@ -135,14 +134,16 @@ class JobRun:
         except KubernetesError as error:
             found = refusal(error.cause)
             if found:
-                raise _known(found, f"the cluster takes no pod that builds {self._work.image}", error.cause) from error
+                raise explained_by(
+                    found, f"the cluster takes no pod that builds {self._work.image}", error.cause
+                ) from error
             raise
         if self._settings.profile == A and pod["spec"].get("hostUsers") is not False:
-            raise _known(
+            raise explained_by(
                 "pod_host_users", f"{self._work.image} cannot be built as profile a", "the API server dropped hostUsers"
             )
         if self._work.mounted and any("image" not in one for one in pod["spec"]["volumes"] if one["name"] == "context"):
-            raise _known(
+            raise explained_by(
                 "pod_image_volume",
                 f"the context of {self._work.image} cannot be mounted",
                 "the API server dropped the volume",
@@ -264,33 +265,6 @@ class JobRun:
             moment, _space, text = line.partition(" ")
             found.append((_seconds(moment), mask(text)))
         return found
-
-    def _failure(self, inputs: BuildInputs, view: View, lines: list[str], mask: Mask, log_path: str) -> BuildahError:
-        problem = view.problem or Problem("", "the push told no digest", PUSH)
-        if problem.finding:
-            error = _known(problem.finding, f"{self._work.image} was not built", mask(problem.words))
-            error.message += "".join(f"\n  {line}" for line in last_lines(lines, 5)) if lines else ""
-            return error
-        if problem.status == REFUSED and self._settings.profile == A:
-            return _known("pod_host_users", f"{self._work.image} was not built", " ".join(last_lines(lines)))
-        if problem.step == BUILD and problem.status is not None:
-            return build_failure(inputs, ["buildah", *self._work.build], problem.status, lines, log_path, pod=True)
-        what = {FETCH: "the bases of {} were not fetched", PUSH: "{} was not pushed"}.get(
-            problem.step, "{} was not built"
-        )
-        last = (last_lines(lines, 1) or [mask(problem.words)])[-1]
-        # Fetching needs nearly all that building does.
-        found = finding_for("\n".join(lines))
-        if found:
-            return _known(found.id, what.format(self._work.image), last)
-        return BuildahError(what.format(self._work.image), last, f"Read the log: {log_path}")
-
-
-def _known(finding: str, message: str, words: str) -> BuildahError:
-    """Return an error that the catalogue explains, with the cluster's own words."""
-    known = BY_ID[finding]
-    cause = f"{known.cause} ({words})" if words else known.cause
-    return BuildahError(message, cause, known.remedy_in(pod=True), known.id)
 
 
 def _seconds(moment: str) -> float:
