@@ -22,14 +22,20 @@ import yaml
 
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place, programs
 from ansible_collections.rootless.buildah.tests.integration.harness import PYTHON, Builder
-from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+from ansible_collections.rootless.buildah.tests.tools.checkout import ENVIRONMENT, ROOT
 
 # A host that builds the builder image: this machine, with a Python that every user may run.
 BUILDER_HOST = "builder"
 # Of kubectl: the objects that the collection made.
 OURS = "--selector=app.kubernetes.io/managed-by=rootless.buildah"
+PATIENCE = 240  # seconds that an emulated node may take for what it does by itself
 # The tasks of a play that makes a namespace ready.
 CLUSTER_BUILDER = [{"ansible.builtin.import_role": {"name": "rootless.buildah.cluster_builder"}}]
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of a controller: it has this checkout's collection, and kubectl for connections."""
+    return {**os.environ, **ENVIRONMENT, "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}"}
 
 
 @dataclass(frozen=True)
@@ -144,8 +150,7 @@ class Cluster:
                 Path(place, name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
             done = subprocess.run(
                 [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "book.yml", *arguments], cwd=place,
-                env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"),
-                     "ANSIBLE_NOCOLOR": "1"},
+                env={**environment(), "ANSIBLE_NOCOLOR": "1"},
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
         played = Played(done.returncode, done.stdout)
         assert not check or played.status == 0, played.text

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from ansible_collections.rootless.buildah.tests.integration.harness import Builder, Registry
 from ansible_collections.rootless.buildah.tests.integration.workshop import Workshop, recipe
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 
 @pytest.fixture
@@ -96,12 +96,3 @@ def beats(name: str, times: int) -> str:
 def turns(workshop: Workshop) -> list[str]:
     """Return who noted its name in which order; somebody who was interrupted appears more than once."""
     return [name for name, _beats in itertools.groupby(shared(workshop, "beats").read_text().split())]
-
-
-def until(condition: Any) -> None:
-    """Wait for a condition, half a minute at most."""
-    for _attempt in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come true")

@@ -11,12 +11,13 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
 
 from ansible_collections.rootless.buildah.molecule.machines import control_plane, vm
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 # The programs are built first, which takes minutes and Go.
 pytestmark = pytest.mark.long
@@ -53,14 +54,6 @@ def routed() -> bool:
     return f"local {control_plane.ADDRESS} " in done.stdout
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    for _each in range(300):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise AssertionError(what)
-
-
 def nothing_is_left(place: Path) -> bool:
     # What was said stays, for whoever wants to know why.
     left = {path.name for path in place.iterdir()} - {"consoles", "control-plane.lock"}
@@ -94,7 +87,8 @@ def _pods_are_admitted_or_not(place: Path) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {
         "name": "guarded", "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}  # fmt: skip
     assert kubectl(place, "create", "-f", "-", manifest=namespace).returncode == 0
-    until(lambda: kubectl(place, "-n", "guarded", "get", "serviceaccount", "default").returncode == 0, "no account")
+    account = ("-n", "guarded", "get", "serviceaccount", "default")
+    until(lambda: kubectl(place, *account).returncode == 0, otherwise="no account")
     for host_network, admitted in ((False, True), (True, False)):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": "guarded"}, "spec": {
             "hostNetwork": host_network, "containers": [{"name": "one", "image": "none.invalid/none"}]}}  # fmt: skip
@@ -132,7 +126,7 @@ def test_it_ends_with_the_run_that_owns_it(place: Path) -> None:
         done = call(place, "start", owner=owner.pid)
         assert done.returncode == 0, done.stderr
         owner.kill()
-    until(lambda: nothing_is_left(place), "the control plane outlives its owner")
+    until(lambda: nothing_is_left(place), otherwise="the control plane outlives its owner")
     assert routed() == before
 
 
@@ -145,12 +139,12 @@ def test_all_of_it_ends_with_one_part_or_with_its_keeper(place: Path) -> None:
             continue
         if found and (directory / "comm").read_text().startswith("kube-sched"):
             os.kill(int(directory.name), signal.SIGKILL)
-    until(lambda: nothing_is_left(place), "the control plane goes on without its scheduler")
+    until(lambda: nothing_is_left(place), otherwise="the control plane goes on without its scheduler")
     assert "kube-scheduler ended" in (place / "consoles/control-plane.log").read_text()
 
     assert call(place, "start").returncode == 0
     os.kill(int((place / "control-plane/pid").read_text()), signal.SIGKILL)
-    until(lambda: not processes(place), "the control plane outlives its keeper")
+    until(lambda: not processes(place), otherwise="the control plane outlives its keeper")
 
 
 def test_what_keeps_it_from_starting_is_told(place: Path) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Iterator
 
 import pytest
 
 from ansible_collections.rootless.buildah.molecule.machines import vm
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 NAME = "life-one"
 PLACE = vm.RUNNING / NAME
@@ -45,14 +45,6 @@ def guests() -> list[int]:
     return found
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    for _each in range(200):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise AssertionError(what)
-
-
 @pytest.fixture(autouse=True)
 def _nothing_runs() -> Iterator[None]:
     vm.stop(PLACE)
@@ -67,7 +59,7 @@ def test_it_goes_on_without_who_started_it_and_ends_when_told() -> None:
     assert NAME in call("list").stdout.split()
     assert "runs already" in start().stdout
     assert call("stop", NAME).returncode == 0
-    until(lambda: not guests() and not PLACE.exists(), "something is left")
+    until(lambda: not guests() and not PLACE.exists(), otherwise="something is left")
 
 
 def test_it_ends_with_the_run_that_owns_it() -> None:
@@ -75,13 +67,13 @@ def test_it_ends_with_the_run_that_owns_it() -> None:
         assert start(owner.pid).returncode == 0
         assert guests()
         owner.kill()
-    until(lambda: not guests() and not PLACE.exists(), "the machine outlives its owner")
+    until(lambda: not guests() and not PLACE.exists(), otherwise="the machine outlives its owner")
 
 
 def test_it_ends_with_its_keeper() -> None:
     assert start().returncode == 0
     os.kill(int((PLACE / "pid").read_text()), signal.SIGKILL)
-    until(lambda: not guests(), "the machine outlives its keeper")
+    until(lambda: not guests(), otherwise="the machine outlives its keeper")
     assert NAME not in call("list").stdout.split()
     # What the keeper could not remove does not keep the next one from running.
     assert start().returncode == 0
@@ -96,7 +88,7 @@ def test_a_machine_that_hangs_is_started_again() -> None:
     (second,) = guests()
     assert second != first
     assert call("stop", NAME).returncode == 0
-    until(lambda: not guests() and not PLACE.exists(), "something is left")
+    until(lambda: not guests() and not PLACE.exists(), otherwise="something is left")
 
 
 def test_what_it_writes_has_no_name_and_its_image_stays_as_it_is() -> None:

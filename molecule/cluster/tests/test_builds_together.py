@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.rootless.buildah.molecule.machines.control_plane import programs
 from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, Cluster
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
@@ -123,7 +121,6 @@ def test_a_pod_that_waits_is_a_builder_host_of_an_inventory(
     hosts = yaml.safe_load((ROOT / "examples/cluster/hosts.yml").read_text())
     (container,) = pod["spec"]["containers"]
     container["image"] = builder_image
-    monkeypatch.setenv("PATH", f"{programs()}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("KUBECONFIG", str(builds.place.kubeconfig))
     login = builds.credentials("push")
     tasks: list[dict[str, Any]] = [

@@ -10,7 +10,6 @@ enforces the Pod Security level baseline, so whoever may make pods there could m
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +18,12 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from ansible_collections.rootless.buildah.molecule.machines.control_plane import programs
-from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.molecule.verify.clusters import PATIENCE, Cluster, environment
 from ansible_collections.rootless.buildah.molecule.verify.machines import names
 from ansible_collections.rootless.buildah.plugins.module_utils._doctor_pods import doctor_trial
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, finding_for
-from ansible_collections.rootless.buildah.tests.tools.checkout import ENVIRONMENT, ROOT
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 NODES = names("cluster_nodes")
 PULLED = 600  # seconds that an emulated node may take for the builder image
@@ -75,16 +74,12 @@ class Pods:
         done = subprocess.run(
             ["ansible", "all", f"--inventory={name},", "--module-name=rootless.buildah.rootless_info",
              f"--extra-vars={json.dumps(variables)}"],
-            env={**with_kubectl(), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+            env={**environment(), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
                  "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
             capture_output=True, text=True, check=False)  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         told = json.loads(done.stdout[done.stdout.index("{"):])
         return dict(told["plays"][0]["tasks"][0]["hosts"][name])
-
-
-def with_kubectl() -> dict[str, str]:
-    return {**ENVIRONMENT, "PATH": f"{programs()}:{os.environ['PATH']}"}
 
 
 def as_it_is(_spec: Pod, _container: Pod) -> None:
@@ -225,7 +220,7 @@ def test_the_playbook_tells_which_profiles_can_run_where(builds: Cluster, tmp_pa
     done = subprocess.run(
         ["ansible-playbook", f"--inventory={tmp_path / 'hosts.json'}", str(ROOT / "playbooks/doctor.yml"),
          f"--extra-vars=doctor_json={report} doctor_wait={PULLED}"],
-        env=with_kubectl(), capture_output=True, text=True, check=False)  # fmt: skip
+        env=environment(), capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     rows = {row["name"]: row for row in json.loads(report.read_text())["hosts"]}
     assert set(rows) == {f"{name}, profile {profile}" for name in NODES for profile in "AB"}
@@ -238,7 +233,5 @@ def test_the_playbook_tells_which_profiles_can_run_where(builds: Cluster, tmp_pa
         else:
             assert [one["id"] for one in b["findings"]] == ["pod_policy"]
             assert "rootless.buildah/allow-profile-b" in b["findings"][0]["evidence"]
-    ends = time.monotonic() + 120
-    while any(name.startswith("doctor-") for kind in ("jobs", "pods") for name in builds.names(kind)):
-        assert time.monotonic() < ends, "the doctor left something"
-        time.sleep(1)
+    until(lambda: not any(name.startswith("doctor-") for kind in ("jobs", "pods") for name in builds.names(kind)),
+          PATIENCE, otherwise="the doctor left something")  # fmt: skip

@@ -21,8 +21,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.rootless.buildah.molecule.cluster.tests.test_job import running, until
-from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.molecule.cluster.tests.test_job import running
+from ansible_collections.rootless.buildah.molecule.verify.clusters import PATIENCE, Cluster
 from ansible_collections.rootless.buildah.molecule.verify.conftest import oci_layout
 from ansible_collections.rootless.buildah.plugins.module_utils._context_image import read_context
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
@@ -33,6 +33,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest im
     Work,
     pod_spec,
 )
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 # A tag that the attacks try to overwrite.
 VICTIM = "trials/hostile-victim:1"
@@ -84,7 +85,7 @@ def _unguarded(builds: Cluster) -> Iterator[Cluster]:
             cluster.kubectl(
                 "create", "secret", "generic", f"rootless-buildah-{use}", "--type=kubernetes.io/dockerconfigjson",
                 f"--from-file=.dockerconfigjson={cluster.login(use)}")
-        until(lambda: "default" in {one["metadata"]["name"] for one in cluster.get("serviceaccounts")})
+        until(lambda: "default" in {one["metadata"]["name"] for one in cluster.get("serviceaccounts")}, PATIENCE)
         yield cluster
     finally:
         cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
@@ -242,7 +243,7 @@ def test_a_step_that_kills_and_fills_ends_its_own_build_only(builds: Cluster, ba
         (context / "Containerfile").write_text(f"FROM {base}\nRUN perl -e '$| = 1; {step}'\n")
         job: dict[str, Any] = {"node_selector": NODE, "storage": "100Mi" if name == "filler" else "500Mi"}
         runs[name] = builds.start("buildah_job", builds.options(context, f"{tag}-{name}", job=job))
-    until(lambda: running(builds, "build"))
+    until(lambda: running(builds, "build"), PATIENCE)
     results = {name: builds.result(run) for name, run in runs.items()}
     assert not results["neighbour"]["failed"], results["neighbour"]
     assert "unharmed" in Path(results["neighbour"]["log_path"]).read_text()
@@ -250,4 +251,5 @@ def test_a_step_that_kills_and_fills_ends_its_own_build_only(builds: Cluster, ba
     assert results["filler"]["finding"] == "pod_evicted", results["filler"]
     assert "RUN perl" in results["killer"]["msg"], results["killer"]
     assert [builds.digest(f"{tag}-{name}") for name in ("killer", "filler")] == [None, None]
-    until(lambda: not any("hostile-victim" in name for kind in ("jobs", "pods") for name in builds.names(kind)))
+    left = ("jobs", "pods")
+    until(lambda: not any("hostile-victim" in name for kind in left for name in builds.names(kind)), PATIENCE)

@@ -18,7 +18,8 @@ from typing import Any, Mapping
 
 import pytest
 
-from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, Cluster
+from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, PATIENCE, Cluster
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 SECRET = "s3cret-of-a-build"
 # What people do in Containerfiles: packages, users, stages, owners, rights, caches, secrets.
@@ -80,13 +81,6 @@ def running(cluster: Cluster, step: str) -> bool:
     return any("running" in status["state"] for status in found)
 
 
-def until(holds: Any, seconds: float = 240) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not come to that"
-        time.sleep(0.5)
-
-
 def nothing_runs(cluster: Cluster) -> bool:
     """Say whether all that belongs to Jobs is gone; Kubernetes removes it in its own time."""
     return not any(cluster.names(kind) for kind in ("jobs", "pods", "secrets"))
@@ -117,7 +111,7 @@ def test_what_people_build_comes_out_as_it_does_on_a_host(builds: Cluster, debia
     assert found["context/tool"][0].uid == 0
 
     # Nothing is left but the image and its record, and they are all that the next run needs.
-    until(lambda: nothing_runs(builds))
+    until(lambda: nothing_runs(builds), PATIENCE)
     events = len(builds.get("events"))
     begun = time.monotonic()
     again = builds.build(context, "trials/people:1", secrets=secrets)
@@ -173,7 +167,7 @@ def test_a_step_that_fails_is_named_with_its_last_words_and_leaves_nothing(
     result = builds.build(context, "trials/fails:1")
     assert result["failed"] and "RUN echo these are the last words; exit 3" in result["msg"]
     assert "these are the last words" in result["stderr"]
-    until(lambda: nothing_runs(builds))
+    until(lambda: nothing_runs(builds), PATIENCE)
     assert builds.digest("trials/fails:1") is None
 
 
@@ -198,7 +192,30 @@ def test_what_ends_a_build_early_is_named(
     result = builds.build(context, f"trials/{finding.replace('_', '-')}:1", job=chosen)
     assert (result["failed"], result.get("finding")) == (True, finding), result
     assert words in result["cause"]
-    until(lambda: nothing_runs(builds))
+    until(lambda: nothing_runs(builds), PATIENCE)
+
+
+@pytest.mark.parametrize("use, finding, words", [
+    ("pull", "pod_image_pull", "unauthorized"),
+    ("push", "pod_registry", "does not accept the login"),
+])  # fmt: skip
+def test_a_login_that_the_registry_refuses_is_named(
+    builds: Cluster, debian: str, context: Path, monkeypatch: pytest.MonkeyPatch, use: str, finding: str, words: str
+) -> None:
+    """The user's own login stays where the task runs: pods have those of the namespace, of which one is wrong."""
+    (context / "Containerfile").write_text(f"FROM {debian}\nCOPY tool /tool\n")
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", builds.login())
+    options = builds.options(context, f"trials/refused-{use}:1", job={f"{use}_secret": f"wrong-{use}"})
+    del options["registry_auth_file"]
+    builds.kubectl("create", "secret", "docker-registry", f"wrong-{use}", f"--docker-server={builds.registry}",
+                   f"--docker-username={use}", "--docker-password=wrong")  # fmt: skip
+    try:
+        result = builds.result(builds.start("buildah_job", options))
+    finally:
+        builds.kubectl("delete", "secret", f"wrong-{use}")
+    assert (result["failed"], result.get("finding")) == (True, finding), result
+    assert words in result["cause"] and "cluster_builder" in result["remedy"]
+    until(lambda: nothing_runs(builds), PATIENCE)
 
 
 def test_the_same_image_is_the_same_for_a_host_and_a_cluster(builds: Cluster, debian: str, context: Path) -> None:
@@ -220,7 +237,7 @@ def test_a_run_that_was_killed_is_taken_up(builds: Cluster, debian: str, context
     (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 15; date +%s%N > /made\n")
     options = builds.options(context, "trials/killed:1")
     first = builds.start("buildah_job", options)
-    until(lambda: running(builds, "build"))
+    until(lambda: running(builds, "build"), PATIENCE)
     first.kill()
     first.communicate()
     (job,) = builds.get("jobs")
@@ -230,13 +247,13 @@ def test_a_run_that_was_killed_is_taken_up(builds: Cluster, debian: str, context
     assert builds.digest("trials/killed:1") == result["digest"]
     again = builds.build(context, "trials/killed:1")
     assert not again["changed"], again
-    until(lambda: nothing_runs(builds))
+    until(lambda: nothing_runs(builds), PATIENCE)
 
 
 def test_a_node_that_is_drained_hands_its_build_on(builds: Cluster, debian: str, context: Path) -> None:
     (context / "Containerfile").write_text(f"FROM {debian}\nRUN sleep 30; cp /context /x 2> /dev/null; date > /made\n")
     run = builds.start("buildah_job", builds.options(context, "trials/drained:1"))
-    until(lambda: running(builds, "build"))
+    until(lambda: running(builds, "build"), PATIENCE)
     (pod,) = builds.get("pods", OURS)
     node = pod["spec"]["nodeName"]
     try:

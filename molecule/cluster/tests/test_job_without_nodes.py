@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
 
 from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 NOWHERE = {"node_selector": {"no.such/node": "true"}, "profile": "a"}
 TOKEN = "t0ken-that-nobody-sees"
@@ -39,16 +40,6 @@ def _context(tmp_path: Path) -> Path:
     (tmp_path / "context/Containerfile").write_text("FROM scratch\nCOPY file /file\n")
     (tmp_path / "context/file").write_text(f"{time.time_ns()}\n")
     return tmp_path / "context"
-
-
-def until(holds: Callable[[], Any], seconds: float = 30) -> Any:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        found = holds()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError("it did not come to that")
 
 
 def nothing_is_left(space: Cluster) -> bool:
