@@ -10,12 +10,11 @@ from typing import Any, Mapping, Sequence
 from ansible_collections.rootless.buildah.plugins.module_utils._cluster_objects import NAME
 from ansible_collections.rootless.buildah.plugins.module_utils._cluster_policy import ALLOW_B, BUILDS
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
-    APPARMOR_PROFILE,
     MANAGER,
-    SECCOMP_PROFILE,
+    NO_WORK,
+    PodSettings,
+    pod_spec,
 )
-
-_A = ["SETUID", "SETGID", "SETFCAP", "CHOWN", "DAC_OVERRIDE", "FOWNER"]
 
 
 def admission_trials(settings: Mapping[str, Any], namespaces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -47,32 +46,9 @@ def admission_trials(settings: Mapping[str, Any], namespaces: Sequence[Mapping[s
 
 
 def trial_pod(profile: str, namespace: str, image: str, account: str = NAME) -> dict[str, Any]:
-    """Return a small pod with the security settings of a profile."""
-    root = profile == "a"
-    user = 0 if root else 1000
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "serviceAccountName": account,
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsUser": user,
-            "seccompProfile": {"type": "Localhost", "localhostProfile": SECCOMP_PROFILE},
-            "appArmorProfile": {"type": "Localhost", "localhostProfile": APPARMOR_PROFILE},
-        },
-        "containers": [
-            {
-                "name": "trial",
-                "image": image,
-                "securityContext": {
-                    "allowPrivilegeEscalation": not root,
-                    "capabilities": {"drop": ["ALL"], "add": list(_A if root else _A[:2])},
-                },
-            }
-        ],
-    }
-    if root:
-        spec["hostUsers"] = False
-    return _pod(namespace, spec)
+    """Return the pod of a build of a profile, with nothing to do and little room on the disk."""
+    settings = PodSettings(image, profile, storage="64Mi", service_account=account)
+    return _pod(namespace, pod_spec(NO_WORK, settings))
 
 
 def _privileged(namespace: str, image: str) -> dict[str, Any]:

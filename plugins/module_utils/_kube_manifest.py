@@ -119,6 +119,10 @@ class Work:
     certificates: Optional[str] = None
 
 
+#: What pods do that are shown to an API server, or that wait to be asked.
+NO_WORK = Work("", "", "", "", False, (), (), (), "")
+
+
 def job_name(image: str, key: str) -> str:
     """Return the name of the Job that builds an image of a key: equal builds meet in one Job.
 
@@ -220,8 +224,8 @@ def doctor_job(profile: str, node: str, image: str, namespace: str) -> dict[str,
     It ends and goes by itself, should nobody be left to delete it.
     """
     # The room on the disk is for what Ansible copies there.
-    work, settings = Work("", "", "", "", False, (), (), (), ""), PodSettings(image, profile, storage="64Mi")
-    spec = pod_spec(work, settings)
+    settings = PodSettings(image, profile, storage="64Mi")
+    spec = pod_spec(NO_WORK, settings)
     del spec["initContainers"]
     only = {"key": "metadata.name", "operator": "In", "values": [node]}
     terms = {"nodeSelectorTerms": [{"matchFields": [only]}]}
@@ -237,7 +241,7 @@ def doctor_job(profile: str, node: str, image: str, namespace: str) -> dict[str,
                 "metadata": {"labels": MANAGER},
                 "spec": {
                     **spec,
-                    "containers": [_container(BUILD, ["exec tini -- sleep infinity"], work, settings)],
+                    "containers": [_container(BUILD, ["exec tini -- sleep infinity"], NO_WORK, settings)],
                     "imagePullSecrets": [{"name": "rootless-buildah-pull"}],
                     "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
                 },
