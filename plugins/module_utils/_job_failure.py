@@ -65,7 +65,7 @@ def _refusal(work: Work, problem: Problem, lines: Sequence[str], message: str) -
     """Return the error of a step that a registry refused something; None when it failed for another reason."""
     text = "\n".join(lines)
     pushes = problem.step == PUSH
-    asked = [work.target] if pushes else [work.context, *(reference for reference, _platform in work.bases)]
+    asked = [work.image] if pushes else [work.context, *(reference for reference, _platform in work.bases)]
     names = [ImageName.parse(one) for one in asked]
     image = next((name for name in names if name.repository in text), names[0])
     login = work.push_secret if pushes else work.pull_secret

@@ -112,7 +112,6 @@ class KubeEngine(KubePlanner):
             ),
             build=tuple(self._build_arguments(inputs, work)),
             push=(*image_push_arguments(inputs), *inputs["extra_push_args"]),
-            target=str(target),
             flags=tuple(self._flags(inputs)),
             offline=offline,
             pull_secret=self._secret_name("pull", secrets, name),

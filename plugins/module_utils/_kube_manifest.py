@@ -84,7 +84,7 @@ class PodSettings:
 class Work:
     """What a Job does.
 
-    :param image: the destination's full name, for people.
+    :param image: where the image is pushed: its full name.
     :param key: the build key.
     :param context: the context image by digest.
     :param content: the digest of its layer, unpacked, in hexadecimal.
@@ -93,7 +93,6 @@ class Work:
     :param build: the arguments of ``buildah`` that build.
     :param push: how the image is pushed: flags that ``buildah push`` and ``skopeo copy`` share, and those of
         ``buildah push`` for compression.
-    :param target: where the image is pushed.
     :param flags: how registries are reached (the flags that buildah's and skopeo's commands share).
     :param offline: whether RUN steps have no network.
     :param pull_secret: a Secret with the login for pulling; None without.
@@ -110,7 +109,6 @@ class Work:
     bases: tuple[tuple[str, Optional[str]], ...]
     build: tuple[str, ...]
     push: tuple[str, ...]
-    target: str
     flags: tuple[str, ...] = ()
     offline: bool = False
     pull_secret: Optional[str] = None
@@ -120,7 +118,7 @@ class Work:
 
 
 #: What pods do that are shown to an API server, or that wait to be asked.
-NO_WORK = Work("", "", "", "", False, (), (), (), "")
+NO_WORK = Work("", "", "", "", False, (), (), ())
 
 
 def job_name(image: str, key: str) -> str:
@@ -398,7 +396,7 @@ def _push(work: Work) -> list[str]:
         '[ "$kinds" = d ] || { echo "the build left no image" >&2; exit 1; }',
         shlex.join([
             "skopeo", "copy", "--quiet", "--retry-times=3", "--digestfile=/dev/termination-log", *login, *how,
-            f"dir:{_IMAGE}", f"docker://{work.target}",
+            f"dir:{_IMAGE}", f"docker://{work.image}",
         ]),
     ]  # fmt: skip
 

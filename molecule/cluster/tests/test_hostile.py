@@ -176,12 +176,13 @@ def hostile_pod(cluster: Cluster, base: str, place: Path, attack: str) -> dict[s
     tagged = f"contexts:{context.tag}"
     name = cluster.copy_here(f"dir:{place / 'packed'}", tagged)
     work = Work(
-        image="hostile", key="hostile", context=f"{name.rpartition(':')[0]}@{cluster.digest(tagged)}",
-        content=context.tag, mounted=True, bases=((base, None),),
+        image=f"{cluster.registry}/trials/hostile-root:{attack}", key="hostile",
+        context=f"{name.rpartition(':')[0]}@{cluster.digest(tagged)}", content=context.tag, mounted=True,
+        bases=((base, None),),
         build=("build", "--pull=never", f"--file={UNPACKED}/Containerfile", f"--iidfile={IIDFILE}", "--layers=true",
                f"{UNPACKED}/context"),
-        push=(), target=f"{cluster.registry}/trials/hostile-root:{attack}", flags=(f"--cert-dir={CERTS}",),
-        pull_secret="rootless-buildah-pull", push_secret="rootless-buildah-push", certificates="hostile-certificates",
+        push=(), flags=(f"--cert-dir={CERTS}",), pull_secret="rootless-buildah-pull",
+        push_secret="rootless-buildah-push", certificates="hostile-certificates",
     )  # fmt: skip
     spec = pod_spec(work, PodSettings(image=builder_image(cluster)))
     spec["initContainers"][1]["env"].append({"name": "BUILDAH_NOPIVOT", "value": "1"})

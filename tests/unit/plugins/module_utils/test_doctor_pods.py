@@ -41,7 +41,7 @@ def ids(told: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("profile", ["a", "b"])
 def test_the_pod_has_the_settings_of_a_build(profile: str) -> None:
-    build = pod_spec(Work("i", "k", "c", "d", True, (), (), (), "t"), PodSettings(IMAGE, profile))
+    build = pod_spec(Work("i", "k", "c", "d", True, (), (), ()), PodSettings(IMAGE, profile))
     trial = doctor_trial("node-1", profile, "builds", IMAGE)
     asked = trial["job"]["spec"]["template"]["spec"]
     for name in ("securityContext", "hostUsers", "nodeSelector", "serviceAccountName", "automountServiceAccountToken"):

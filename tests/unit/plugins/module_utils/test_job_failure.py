@@ -27,7 +27,6 @@ WORK = Work(
     bases=((f"registry.example.com/team/app@sha256:{'2' * 64}", None),),
     build=("build", "context"),
     push=(),
-    target="registry.example.com/team/app:1",
 )
 PUSHING = WORK.image + " was not pushed"
 FETCHING = f"the bases of {WORK.image} were not fetched"

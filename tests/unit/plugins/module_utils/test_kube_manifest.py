@@ -38,7 +38,6 @@ WORK = Work(
     bases=((f"registry.example.com/base{DIGEST}", None), (f"registry.example.com/tools{DIGEST}", "linux/amd64")),
     build=("build", "--pull=never", "/run/build/work/unpacked/context"),
     push=("--compression-format=zstd",),
-    target="registry.example.com/team/app:1",
     pull_secret="pull-login",
     push_secret="push-login",
     build_secret="build-secrets",
@@ -192,7 +191,7 @@ def test_push_reads_plain_files_or_nothing(tmp_path: Path, left: Callable[[Path]
     done = subprocess.run(["sh", "-euc", text], env={"PATH": path}, capture_output=True, text=True, check=False)
     argv = (tmp_path / "argv").read_text().splitlines() if (tmp_path / "argv").exists() else []
     assert (done.returncode == 0, argv[-2:]) == (
-        (True, [f"dir:{tmp_path}/image", f"docker://{WORK.target}"]) if pushed else (False, []))  # fmt: skip
+        (True, [f"dir:{tmp_path}/image", f"docker://{WORK.image}"]) if pushed else (False, []))  # fmt: skip
 
 
 def test_push_sees_of_what_a_run_step_could_write_the_image_only() -> None:
