@@ -25,8 +25,7 @@ def merged_auth(
     :param named: the file the user named; None to find it where buildah does.
     """
     auths, helpers = _logins(named, environment)
-    token = base64.b64encode(f"{username}:{password}".encode()).decode()
-    auths.update({host: {"auth": token} for host in hosts})
+    auths.update({host: login_entry(username, password) for host in hosts})
     # The tools ask a registry's helper in the first place.
     helpers = {host: helper for host, helper in helpers.items() if host not in hosts}
     return json.dumps({"auths": auths, **({"credHelpers": helpers} if helpers else {})}).encode()
@@ -43,8 +42,13 @@ def picked_logins(named: Optional[str], hosts: Sequence[str], given: Mapping[str
     picked = {place: login for place, login in auths.items() if _host(place) in hosts}
     for host in hosts:
         if host in given:
-            picked[host] = {"auth": base64.b64encode(":".join(given[host]).encode()).decode()}
+            picked[host] = login_entry(*given[host])
     return json.dumps({"auths": picked}).encode()
+
+
+def login_entry(username: str, password: str) -> dict[str, str]:
+    """Return a login as containers-auth.json(5) has it under the name of a registry."""
+    return {"auth": base64.b64encode(f"{username}:{password}".encode()).decode("ascii")}
 
 
 def login_hosts(named: Optional[str], environment: Mapping[str, str]) -> frozenset[str]:

@@ -8,9 +8,10 @@ Sources: containers-registries.conf(5), containers-auth.json(5).
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any, Iterable, Mapping
+
+from ansible_collections.rootless.buildah.plugins.module_utils._auth import login_entry
 
 Registry = Mapping[str, Any]
 
@@ -66,6 +67,5 @@ def auth_json(registries: Iterable[Registry]) -> str:
     logins = {}
     for entry in registries:
         if entry.get("username"):
-            pair = f"{entry['username']}:{entry.get('password') or ''}"
-            logins[str(entry["registry"])] = {"auth": base64.b64encode(pair.encode("utf-8")).decode("ascii")}
+            logins[str(entry["registry"])] = login_entry(str(entry["username"]), str(entry.get("password") or ""))
     return json.dumps({"auths": logins}, indent=2, sort_keys=True) + "\n" if logins else ""
