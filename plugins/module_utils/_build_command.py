@@ -24,6 +24,7 @@ class BuildFiles:
     :param marker: an empty file; None where no killed build has to be tidied up after.
     :param pins: names of bases (as written and as expanded) and named contexts, with what they stand for.
     :param secrets: paths of secret files by id.
+    :param certificates: the directory with certificates of registries.
     """
 
     context: str
@@ -33,6 +34,7 @@ class BuildFiles:
     ignorefile: Optional[str] = None
     pins: Sequence[tuple[str, str]] = ()
     secrets: Mapping[str, str] = ()  # type: ignore[assignment]
+    certificates: Optional[str] = None
 
 
 def build_arguments(
@@ -102,7 +104,7 @@ def build_arguments(
     argv += ["--squash"] if inputs["squash"] else []
     argv += ["--rewrite-timestamp"] if inputs["rewrite_timestamp"] else []
     if inputs["cache_from"] or inputs["cache_to"]:
-        argv += Access(inputs["cache_auth_file"], inputs["registry_ca_dir"], inputs["registry_validate_certs"]).flags()
+        argv += Access(inputs["cache_auth_file"], files.certificates, inputs["registry_validate_certs"]).flags()
     return argv + list(inputs["extra_build_args"]) + [files.context]
 
 

@@ -166,6 +166,7 @@ class HostExecutor:
             ignorefile=work.ignorefile,
             pins=[*named, *work.contexts.items()],
             secrets=secrets,
+            certificates=inputs["registry_ca_dir"],
         )
         platform = None if work.platform == host_platform() and len(inputs.platforms) == 1 else work.platform
         arguments = build_arguments(

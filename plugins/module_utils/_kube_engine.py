@@ -112,7 +112,7 @@ class KubeEngine(KubePlanner):
             ),
             build=tuple(self._build_arguments(inputs, work)),
             push=(*image_push_arguments(inputs), *inputs["extra_push_args"]),
-            flags=tuple(self._flags(inputs)),
+            flags=tuple(self._access(inputs).flags()),
             offline=offline,
             pull_secret=self._secret_name("pull", secrets, name),
             push_secret=self._secret_name("push", secrets, name),
@@ -217,6 +217,7 @@ class KubeEngine(KubePlanner):
             ignorefile=f"{UNPACKED}/ignore" if work.ignorefile else None,
             pins=[*pins, *named],
             secrets={secret.id: f"{SECRETS}/{secret.id}" for secret in inputs.secrets},
+            certificates=self._access(inputs).ca_dir,
         )
         return build_arguments(
             inputs,
@@ -227,8 +228,9 @@ class KubeEngine(KubePlanner):
             base_name=work.base_name,
         )
 
-    def _flags(self, inputs: BuildInputs) -> list[str]:
-        return Access(None, CERTS if inputs["registry_ca_dir"] else None, inputs["registry_validate_certs"]).flags()
+    def _access(self, inputs: BuildInputs) -> Access:
+        """Return how the steps reach registries, logins apart."""
+        return Access(None, CERTS if inputs["registry_ca_dir"] else None, inputs["registry_validate_certs"])
 
     # What goes along with it.
 

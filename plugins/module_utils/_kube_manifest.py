@@ -289,7 +289,7 @@ def _container(step: str, lines: Sequence[str], work: Work, settings: PodSetting
     login = {FETCH: ("pull", work.pull_secret), PUSH: ("push", work.push_secret)}.get(step)
     if login and login[1]:
         mounts.append({"name": login[0], "mountPath": _AUTH, "readOnly": True})
-    if step != BUILD and work.certificates:
+    if work.certificates:
         mounts.append({"name": "certificates", "mountPath": CERTS, "readOnly": True})
     environment = {
         "ROOTLESS_BUILD_PROFILE": settings.profile,

@@ -83,6 +83,12 @@ def refuse_what_no_pod_does(inputs: BuildInputs) -> None:
             "buildah unshare does not work as root of a pod",
             "Use a Containerfile, or buildah_build on a builder host",
         )
+    if inputs["network"] == "none" and (inputs["cache_from"] or inputs["cache_to"]):
+        raise InputError(
+            "network: none and cache_from or cache_to exclude each other in a cluster",
+            "there buildah itself runs without a network, so that RUN steps have none",
+            "Use job.cache_claim",
+        )
     if len(inputs.platforms) > 1:
         raise InputError(
             "a build in a cluster is for one platform",

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 import yaml
 
+from ansible_collections.rootless.buildah.molecule.machines.control_plane import ADDRESS, registry_settings
 from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, Cluster
+from ansible_collections.rootless.buildah.molecule.verify.machines import names
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
 IMAGES = 10
@@ -51,8 +56,8 @@ def test_ten_images_are_built_on_two_nodes_and_their_parent_first(builds: Cluste
         (context / "file").write_text(f"{number} {time.time_ns()}\n")
         base = small if number == 0 else parent
         (context / "Containerfile").write_text(f"FROM {base}\nCOPY file /file-{number}\nRUN cat /file-{number}\n")
-    names = ["trials/parent:1", *(f"trials/child-{number}:1" for number in range(1, IMAGES))]
-    images = [builds.options(tmp_path / str(number), name) for number, name in enumerate(names)]
+    tags = ["trials/parent:1", *(f"trials/child-{number}:1" for number in range(1, IMAGES))]
+    images = [builds.options(tmp_path / str(number), name) for number, name in enumerate(tags)]
     variables = {
         "build_images_backend": "kubernetes",
         **{f"build_images_{name}": [one.pop(name) for one in images][0] for name in ("kubeconfig", "namespace")},
@@ -69,28 +74,62 @@ def test_ten_images_are_built_on_two_nodes_and_their_parent_first(builds: Cluste
         done = builds.play(tasks, variables)
     assert f"BUILT {IMAGES}, UNCHANGED 0" in done.text
     assert len(seen.nodes) == IMAGES and len(set(seen.nodes.values())) == 2
-    assert all(builds.digest(name) for name in names)
+    assert all(builds.digest(name) for name in tags)
     with Watcher(builds) as seen:
         again = builds.play(tasks, variables)
     assert (again.changed, seen.nodes) == (0, {}) and f"BUILT 0, UNCHANGED {IMAGES}" in again.text
 
 
+def built_twice(builds: Cluster, base: str, context: Path, *options: dict[str, Any]) -> list[dict[str, bool]]:
+    """Build twice, a file of the context changed in between; return which steps came from the layer cache.
+
+    :param options: of the first and of the second build.
+    """
+    context.mkdir()
+    steps = "RUN date +%s%N > /made\nCOPY file /file\nRUN cat /made /file\n"
+    (context / "Containerfile").write_text(f"FROM {base}\n{steps}")
+    results = []
+    for content, given in zip(("one\n", "two\n"), options):
+        (context / "file").write_text(content)
+        result = builds.build(context, f"trials/{context.name}:1", **given)
+        assert not result["failed"], result
+        results.append({one["instruction"].split()[1]: one["cached"] for one in result["steps"]})
+    return results
+
+
 def test_layers_stay_on_a_volume_from_one_job_to_the_next(
     builds: Cluster, debian: str, layers: str, tmp_path: Path
 ) -> None:
-    context = tmp_path / "context"
-    context.mkdir()
-    steps = "RUN date +%s%N > /made\nCOPY file /file\nRUN cat /made /file\n"
-    (context / "Containerfile").write_text(f"FROM {debian}\n{steps}")
-    results = []
-    for content in ("one\n", "two\n"):
-        (context / "file").write_text(content)
-        result = builds.build(context, "trials/layers:1", job={"cache_claim": layers})
-        assert not result["failed"], result
-        results.append({one["instruction"].partition(" ")[2][:5]: one["cached"] for one in result["steps"]})
-    assert results[0]["date "] is False and results[1]["date "] is True
+    claim = {"job": {"cache_claim": layers}}
+    first, second = built_twice(builds, debian, tmp_path / "layers", claim, claim)
+    assert first["date"] is False and second["date"] is True
     # What depends on the changed file is made anew.
-    assert results[1]["cat /"] is False
+    assert second["cat"] is False
+
+
+@pytest.fixture(name="cache")
+def _cache(builds: Cluster, tmp_path: Path) -> Iterator[str]:
+    """A repository of a registry that asks nobody for a login."""
+    with socket.create_server((ADDRESS, 0)) as free:
+        port = free.getsockname()[1]
+    settings = registry_settings(builds.place.state, port)
+    del settings["auth"]
+    settings["storage"]["filesystem"]["rootdirectory"] = str(tmp_path / "images")
+    (tmp_path / "registry.json").write_text(json.dumps(settings))
+    with subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.json")]) as registry:
+        try:
+            yield f"{ADDRESS}:{port}/layers"
+        finally:
+            registry.terminate()
+
+
+def test_layers_go_through_a_registry_from_one_node_to_the_other(
+    builds: Cluster, debian: str, cache: str, tmp_path: Path
+) -> None:
+    on = [{"cache_from": [cache], "cache_to": [cache], "job": {"node_selector": {"kubernetes.io/hostname": node}}}
+          for node in names("cluster_nodes")]  # fmt: skip
+    first, second = built_twice(builds, debian, tmp_path / "passed-on", *on)
+    assert (first["date"], second["date"], second["cat"]) == (False, True, False)
 
 
 def test_an_image_that_was_built_in_a_pod_runs_as_a_pod(builds: Cluster, debian: str, tmp_path: Path) -> None:

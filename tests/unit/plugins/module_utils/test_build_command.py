@@ -178,10 +178,9 @@ def test_a_cache_is_reached_with_its_own_credentials_and_the_registries_settings
         cache: ["registry.example.com/cache"],
         "cache_auth_file": "/cache.json",
         "registry_auth_file": "/auth.json",
-        "registry_ca_dir": "/certs",
         "registry_validate_certs": False,
     }
-    assert added(**given)[1:] == [
+    assert added(replace(FILES, certificates="/certs"), **given)[1:] == [
         "--authfile=/cache.json",
         "--cert-dir=/certs",
         "--tls-verify=false",

@@ -201,7 +201,7 @@ def test_push_sees_of_what_a_run_step_could_write_the_image_only() -> None:
         for one in found["push"]["volumeMounts"]
         if one["name"] in mounted(found["build"])
     }  # fmt: skip
-    assert {name: one.get("readOnly") for name, one in shared.items()} == {"work": True}
+    assert {name: one.get("readOnly") for name, one in shared.items()} == {"work": True, "certificates": True}
     assert not [one for one in found["push"]["env"] if "/run/build/work" in one["value"]]
     assert found["build"]["securityContext"]["readOnlyRootFilesystem"] is True
     # What fetch knows of the registry's blobs; a RUN step could name blobs of others there.

@@ -42,6 +42,8 @@ def test_a_plain_build_is_taken() -> None:
     ({"push": False}, "needs push"),
     ({"pull": "never"}, "begins with an empty store"),
     ({"platform": ["linux/amd64", "linux/arm64"]}, "one platform"),
+    ({"network": "none", "cache_from": ["registry.example.com/layers"]}, "exclude each other"),
+    ({"network": "none", "cache_to": ["registry.example.com/layers"]}, "exclude each other"),
     ({"script": "buildah from scratch", "containerfile_content": None}, "native script"),
 ])  # fmt: skip
 def test_what_no_pod_can_do_is_refused_with_a_way_out(given: dict[str, Any], words: str) -> None:
