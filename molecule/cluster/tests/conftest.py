@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -16,10 +18,11 @@ from typing import Any, Iterator
 import pytest
 
 from ansible_collections.rootless.buildah.molecule.machines import vm
-from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place
+from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place, registry_settings
 from ansible_collections.rootless.buildah.molecule.verify.clusters import BUILDER_HOST, CLUSTER_BUILDER, Cluster
 from ansible_collections.rootless.buildah.molecule.verify.conftest import oci_layout
 from ansible_collections.rootless.buildah.tests.integration.harness import Builder, base_script, make_library
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 
 @pytest.fixture(name="cluster", scope="session")
@@ -82,9 +85,15 @@ def _builds_b(builds: Cluster, builder_role: dict[str, Any], builder_image: str)
     return space
 
 
+@pytest.fixture(name="small", scope="session")
+def _small(cluster: Cluster) -> str:
+    """An image with a shell and little more, by its full name: emulated nodes unpack it in a moment."""
+    return f"{cluster.registry}/machines/busybox:1"
+
+
 @pytest.fixture(name="debian", scope="session")
 def _debian(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small image of Debian in the cluster's registry, by its full name: emulated nodes take their time to unpack."""
+    """A small image of Debian in the cluster's registry, by its full name; nodes take half a minute to unpack it."""
     place = tmp_path_factory.mktemp("debian")
     unread = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "zoneinfo")]
     made = subprocess.run(
@@ -92,6 +101,28 @@ def _debian(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
          "bookworm", str(place / "layer.tar")], capture_output=True, text=True, check=False)  # fmt: skip
     assert made.returncode == 0, made.stderr
     return cluster.copy_here(f"oci:{oci_layout(place / 'layer.tar', place / 'layout')}:debian", "bases/debian:12")
+
+
+@pytest.fixture(name="open_registry")
+def _open_registry(cluster: Cluster, tmp_path: Path) -> Iterator[int]:
+    """A registry that asks nobody for a login, by the port at which all addresses of this machine have it."""
+    with socket.create_server(("", 0)) as free:
+        port = int(free.getsockname()[1])
+    settings = registry_settings(cluster.place.state, port)
+    del settings["auth"]
+    settings["storage"]["filesystem"]["rootdirectory"] = str(tmp_path / "images")
+    (tmp_path / "registry.json").write_text(json.dumps(settings))
+
+    def answers() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    with subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.json")]) as registry:
+        try:
+            until(answers, otherwise="the registry does not start")
+            yield port
+        finally:
+            registry.terminate()
 
 
 @pytest.fixture(name="layers")

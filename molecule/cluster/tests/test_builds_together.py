@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 import yaml
 
-from ansible_collections.rootless.buildah.molecule.machines.control_plane import ADDRESS, registry_settings
+from ansible_collections.rootless.buildah.molecule.machines.control_plane import ADDRESS
 from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, Cluster
 from ansible_collections.rootless.buildah.molecule.verify.machines import names
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
@@ -47,8 +44,9 @@ class Watcher:
         self._thread.join()
 
 
-def test_ten_images_are_built_on_two_nodes_and_their_parent_first(builds: Cluster, tmp_path: Path) -> None:
-    small = f"{builds.registry}/machines/busybox:1"
+def test_ten_images_are_built_on_two_nodes_and_their_parent_first(
+    builds: Cluster, small: str, tmp_path: Path
+) -> None:
     parent = f"{builds.registry}/trials/parent:1"
     for number in range(IMAGES):
         context = tmp_path / str(number)
@@ -86,7 +84,7 @@ def built_twice(builds: Cluster, base: str, context: Path, *options: dict[str, A
     :param options: of the first and of the second build.
     """
     context.mkdir()
-    steps = "RUN date +%s%N > /made\nCOPY file /file\nRUN cat /made /file\n"
+    steps = "RUN date > /made\nCOPY file /file\nRUN cat /made /file\n"
     (context / "Containerfile").write_text(f"FROM {base}\n{steps}")
     results = []
     for content, given in zip(("one\n", "two\n"), options):
@@ -98,37 +96,22 @@ def built_twice(builds: Cluster, base: str, context: Path, *options: dict[str, A
 
 
 def test_layers_stay_on_a_volume_from_one_job_to_the_next(
-    builds: Cluster, debian: str, layers: str, tmp_path: Path
+    builds: Cluster, small: str, layers: str, tmp_path: Path
 ) -> None:
     claim = {"job": {"cache_claim": layers}}
-    first, second = built_twice(builds, debian, tmp_path / "layers", claim, claim)
+    first, second = built_twice(builds, small, tmp_path / "layers", claim, claim)
     assert first["date"] is False and second["date"] is True
     # What depends on the changed file is made anew.
     assert second["cat"] is False
 
 
-@pytest.fixture(name="cache")
-def _cache(builds: Cluster, tmp_path: Path) -> Iterator[str]:
-    """A repository of a registry that asks nobody for a login."""
-    with socket.create_server((ADDRESS, 0)) as free:
-        port = free.getsockname()[1]
-    settings = registry_settings(builds.place.state, port)
-    del settings["auth"]
-    settings["storage"]["filesystem"]["rootdirectory"] = str(tmp_path / "images")
-    (tmp_path / "registry.json").write_text(json.dumps(settings))
-    with subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.json")]) as registry:
-        try:
-            yield f"{ADDRESS}:{port}/layers"
-        finally:
-            registry.terminate()
-
-
 def test_layers_go_through_a_registry_from_one_node_to_the_other(
-    builds: Cluster, debian: str, cache: str, tmp_path: Path
+    builds: Cluster, small: str, open_registry: int, tmp_path: Path
 ) -> None:
+    cache = f"{ADDRESS}:{open_registry}/layers"
     on = [{"cache_from": [cache], "cache_to": [cache], "job": {"node_selector": {"kubernetes.io/hostname": node}}}
           for node in names("cluster_nodes")]  # fmt: skip
-    first, second = built_twice(builds, debian, tmp_path / "passed-on", *on)
+    first, second = built_twice(builds, small, tmp_path / "passed-on", *on)
     assert (first["date"], second["date"], second["cat"]) == (False, True, False)
 
 
@@ -154,7 +137,7 @@ def test_an_image_that_was_built_in_a_pod_runs_as_a_pod(builds: Cluster, debian:
 
 
 def test_a_pod_that_waits_is_a_builder_host_of_an_inventory(
-    builds: Cluster, builder_image: str, debian: str, monkeypatch: pytest.MonkeyPatch
+    builds: Cluster, builder_image: str, small: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pod = yaml.safe_load((ROOT / "examples/cluster/builder-pod.yml").read_text())
     hosts = yaml.safe_load((ROOT / "examples/cluster/hosts.yml").read_text())
@@ -164,7 +147,7 @@ def test_a_pod_that_waits_is_a_builder_host_of_an_inventory(
     login = builds.credentials("push")
     tasks: list[dict[str, Any]] = [
         {"ansible.builtin.copy": {"dest": "/root/trial/Containerfile", "mode": "0644",
-                                  "content": f"FROM {debian}\nRUN id > /who\nCOPY Containerfile /\n"}},
+                                  "content": f"FROM {small}\nRUN id > /who\nCOPY Containerfile /\n"}},
         {"ansible.builtin.copy": {"dest": "/root/certs/ca.crt", "mode": "0644",
                                   "content": (builds.place.registry / "ca.crt").read_text()}},
         {"rootless.buildah.buildah_build": {

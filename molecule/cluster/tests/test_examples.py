@@ -16,14 +16,14 @@ from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
 
 def test_the_examples_build_once(
-    builds: Cluster, debian: str, layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    builds: Cluster, small: str, layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = ast.parse((ROOT / "plugins/modules/buildah_job.py").read_text())
     (text,) = (node.value.value for node in tree.body if isinstance(node, ast.Assign)  # type: ignore[attr-defined]
                and getattr(node.targets[0], "id", "") == "EXAMPLES")  # fmt: skip
     for name in ("app", "tool"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "Containerfile").write_text(f"FROM {debian}\nRUN echo {name} > /name\n")
+        (tmp_path / name / "Containerfile").write_text(f"FROM {small}\nRUN echo {name} > /name\n")
     # Where the module looks for kubeconfig files.
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".kube").mkdir()
