@@ -37,6 +37,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
     Problem,
     View,
     is_unschedulable,
+    is_working,
     look,
     newest_of,
     refusal,
@@ -46,6 +47,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
 from ansible_collections.rootless.buildah.plugins.module_utils._steps import StepReader
 
 _POLL = 1.0  # seconds
+# Hundreds of builds may wait for each other in a namespace.
+_POLL_IN_LINE = 5.0
 #: Seconds that another controller may take from making a Job to resuming it. After that it is dead.
 _BIRTH = 20.0
 
@@ -217,11 +220,12 @@ class JobRun:
             elif without_node is None:
                 without_node = time.monotonic()
             waited = time.monotonic() - without_node if without_node is not None else 0.0
-            view = look(found, pods, self._events(pods), waited, self._patience, busy)
+            events = [] if is_working(pods) else self._events(pods)
+            view = look(found, pods, events, waited, self._patience, busy)
             self._tell(view.doing)
             if view.state in (DONE, FAILED):
                 return view
-            time.sleep(_POLL)
+            time.sleep(_POLL_IN_LINE if busy else _POLL)
 
     def _others_build(self) -> bool:
         """Say whether other builds of the namespace run: in a long list, each waits for its turn."""

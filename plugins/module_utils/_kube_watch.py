@@ -147,6 +147,11 @@ def is_unschedulable(pods: Sequence[Object]) -> bool:
     return _unscheduled(pods) is not None
 
 
+def is_working(pods: Sequence[Object]) -> bool:
+    """Say whether a step of the newest pod runs; then events tell nothing new."""
+    return any("running" in status.get("state", {}) for status in _statuses(newest_of(pods) or {}).values())
+
+
 def wants_room(pods: Sequence[Object]) -> bool:
     """Say whether the newest pod is without a node for nothing but the room that others take.
 

@@ -19,6 +19,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
     WAITING,
     View,
     is_unschedulable,
+    is_working,
     look,
     refusal,
     runs_on_a_node,
@@ -47,6 +48,16 @@ def test_a_build_that_gets_on(name: str, state: str, doing: str) -> None:
     view = seen(recorded(name))
     assert (view.state, view.problem) == (state, None)
     assert view.doing.startswith(doing)
+
+
+@pytest.mark.parametrize("name, working", [
+    ("preparing", False), ("fetch", True), ("build", True), ("push", True), ("done", False), ("image-pull", False),
+])  # fmt: skip
+def test_of_a_step_that_runs_nothing_else_is_asked(name: str, working: bool) -> None:
+    found = recorded(name)
+    assert is_working(found["pods"]) is working and not is_working([])
+    if working:
+        assert seen(found) == seen({**found, "events": []})
 
 
 def test_the_digest_comes_from_the_push_alone() -> None:
