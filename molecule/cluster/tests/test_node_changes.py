@@ -1,23 +1,27 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes to a node that works: it is drained first, and other tools' files stay theirs."""
+"""Changes to a node that works: it is drained first, other tools' files stay theirs, and what goes missing is told."""
 
 from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
-from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
+from ansible_collections.rootless.buildah.molecule.verify.clusters import PATIENCE, Cluster
 from ansible_collections.rootless.buildah.molecule.verify.machines import addresses, name_of, playbook
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 testinfra_hosts = addresses("cluster_nodes")[-1:]
 
 THEIRS = "/etc/containerd/certs.d/registry.example.com/hosts.toml"
 LIMIT = "podPidsLimit"
+SECCOMP, APPARMOR = "/var/lib/kubelet/seccomp/rootless-build.json", "/etc/apparmor.d/rootless-build"
 
 
 def converge(node: str, variables: dict[str, Any]) -> str:
@@ -67,3 +71,23 @@ def test_a_node_is_drained_for_a_restart_and_gets_pods_again(host: Host, cluster
     converge(node, {})
     assert f'"{LIMIT}":4096' in there.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/configz")
     assert playbook("playbooks/cluster.yml", node, {}).stdout.count("changed=0") == 1
+
+
+@pytest.mark.parametrize("finding, take, give", [
+    ("pod_seccomp_missing", f"mv {SECCOMP} {SECCOMP}.away", f"mv {SECCOMP}.away {SECCOMP}"),
+    ("pod_apparmor_missing", f"apparmor_parser --remove {APPARMOR}", f"apparmor_parser --replace {APPARMOR}"),
+])  # fmt: skip
+def test_a_profile_that_a_node_lacks_is_told_by_the_build(
+    host: Host, builds: Cluster, small: str, tmp_path: Path, finding: str, take: str, give: str
+) -> None:
+    (tmp_path / "Containerfile").write_text(f"FROM {small}\nRUN echo {finding}\n")
+    on = {"node_selector": {"kubernetes.io/hostname": name_of(host)}}
+    host.check_output(take)
+    try:
+        result = builds.build(tmp_path, "trials/no-profile:1", job=on)
+    finally:
+        host.check_output(give)
+    assert (result["failed"], result.get("finding")) == (True, finding), result
+    until(lambda: not any("no-profile" in name for name in builds.names("jobs")), PATIENCE)
+    cured = builds.build(tmp_path, "trials/no-profile:1", job=on)
+    assert not cured["failed"], cured
