@@ -35,7 +35,8 @@ CLUSTER_BUILDER = [{"ansible.builtin.import_role": {"name": "rootless.buildah.cl
 
 def environment() -> dict[str, str]:
     """Return the variables of a controller: it has this checkout's collection, and kubectl for connections."""
-    return {**os.environ, **ENVIRONMENT, "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}"}
+    collections = {"ANSIBLE_COLLECTIONS_PATH": ENVIRONMENT["ANSIBLE_COLLECTIONS_PATH"]}
+    return {**os.environ, **collections, "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}"}
 
 
 @dataclass(frozen=True)
