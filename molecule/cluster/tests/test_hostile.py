@@ -44,6 +44,8 @@ NEIGHBOUR = """
 open(my $login, "<", "/run/build/auth/.dockerconfigjson") or die; socket(my $socket, 1, 1, 0);
 bind($socket, pack("S a*", 1, "\\0hostile")) or die; print "ready\\n"; sleep 600;
 """
+# The neighbour is ready.
+TOGETHER = "until grep -q @hostile /proc/net/unix; do sleep 0.2; done"
 
 
 @pytest.fixture(name="base", scope="module")
@@ -119,8 +121,17 @@ def secrets(cluster: Cluster) -> set[str]:
             for one in json.loads(Path(cluster.login(use)).read_text())["auths"].values()}  # fmt: skip
 
 
-def test_a_hostile_step_finds_nothing(builds: Cluster, unguarded: Cluster, base: str, tmp_path: Path) -> None:
+def test_a_hostile_step_finds_nothing(
+    builds: Cluster, unguarded: Cluster, base: str, small: str, tmp_path: Path
+) -> None:
     image = builder_image(builds)
+    # The volume of another pod on the node.
+    make_pod(unguarded, "other", {
+        "nodeSelector": NODE, "imagePullSecrets": [{"name": "rootless-buildah-pull"}],
+        "volumes": [{"name": "store", "emptyDir": {}}],
+        "containers": [{"name": "other", "image": small, "volumeMounts": [{"name": "store", "mountPath": "/store"}]}],
+    })  # fmt: skip
+    unguarded.kubectl("wait", "--for=condition=Ready", "pod/other", f"--timeout={PATIENCE}s")
     # The kubelet takes two dollars for one.
     script = (Path(__file__).with_name("hostile.pl")).read_text().replace("$", "$$")
     login = {"name": "login", "mountPath": "/run/build/auth"}
@@ -133,7 +144,7 @@ def test_a_hostile_step_finds_nothing(builds: Cluster, unguarded: Cluster, base:
             {"name": "neighbour", "image": image, "command": ["perl", "-e", f"$| = 1; {NEIGHBOUR}"],
              "env": [{"name": "LOGIN", "value": "x"}], "volumeMounts": [login]},
             {"name": "build", "image": image, "volumeMounts": [login, {"name": "host", "mountPath": "/host"}],
-             "command": ["sh", "-c", f"sleep 5; exec perl -e \"$0\" {builds.registry}", script]},
+             "command": ["sh", "-c", f"{TOGETHER}; exec perl -e \"$0\" {builds.registry}", script]},
         ]})  # fmt: skip
     text = ""
 
