@@ -457,7 +457,7 @@ def scenarios(stage: Stage) -> None:
         lives(stage)
     present = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
     for name in chosen.split(",") if chosen else present:
-        scenario(stage, name, os.environ.get("MACHINES") or "all", minutes=90)
+        scenario(stage, name, os.environ.get("MACHINES") or "all", minutes=150)
 
 
 def lives(stage: Stage) -> None:
