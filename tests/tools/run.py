@@ -493,7 +493,7 @@ def scenario(stage: Stage, name: str, machines: str, minutes: float) -> None:
 
 def bench(stage: Stage) -> None:
     if prepare(stage):
-        stage.pytest("bench", ["tests/bench", "-v", "-s"], as_root=True, minutes=60)
+        stage.pytest("bench", ["tests/bench", "-v", "-s"], as_root=True, minutes=120)
 
 
 STAGES: dict[str, Callable[[Stage], None]] = {
