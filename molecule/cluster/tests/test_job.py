@@ -188,7 +188,8 @@ def test_a_base_that_is_not_there_fails_before_anything_runs(builds: Cluster, co
 def test_what_ends_a_build_early_is_named(
     builds: Cluster, small: str, context: Path, job: dict[str, Any], finding: str, words: str
 ) -> None:
-    hungry = "head -c 300M /dev/zero > /fills; data=$(head -c 200M /dev/zero | tr '\\0' x); echo ${#data}; sleep 60"
+    zeros = "dd if=/dev/zero bs=1M count="
+    hungry = f"{zeros}300 of=/fills; data=$({zeros}200 | tr '\\0' x); echo ${{#data}}; sleep 60"
     (context / "Containerfile").write_text(f"FROM {small}\nRUN {hungry}\n")
     chosen = json.loads(json.dumps(job).replace("{registry}", builds.registry))
     result = builds.build(context, f"trials/{finding.replace('_', '-')}:1", job=chosen)
