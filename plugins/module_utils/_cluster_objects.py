@@ -71,7 +71,7 @@ def namespace_object(settings: Settings, found: Optional[Mapping[str, Any]]) -> 
     :param found: the namespace as it is, None where there is none.
     """
     version = settings["pod_security_version"]
-    modes = {"enforce": "baseline"}
+    modes = {"enforce": settings["pod_security"]}
     if settings["pod_security_report"]:
         modes.update(warn="restricted", audit="restricted")
     labels = {**settings["namespace_labels"], BUILDS: "true"}

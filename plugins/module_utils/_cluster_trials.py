@@ -12,6 +12,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._cluster_policy i
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import (
     MANAGER,
     NO_WORK,
+    A,
+    B,
+    C,
     PodSettings,
     pod_spec,
 )
@@ -26,19 +29,18 @@ def admission_trials(settings: Mapping[str, Any], namespaces: Sequence[Mapping[s
     """
     namespace, image = settings["namespace"], settings["image"]
     foreign = foreign_namespace(namespaces, namespace)
+    against = "violates PodSecurity"
+    restricted = against if settings["pod_security"] == "restricted" else ""
     trials = [
-        {"what": "a build of profile A", "pod": trial_pod("a", namespace, image), "refused": ""},
-        {
-            "what": "a privileged pod",
-            "pod": _privileged(namespace, image),
-            "refused": "violates PodSecurity",
-        },
+        {"what": "a build of profile A", "pod": trial_pod(A, namespace, image), "refused": restricted},
+        {"what": "a build of profile C", "pod": trial_pod(C, namespace, image), "refused": ""},
+        {"what": "a privileged pod", "pod": _privileged(namespace, image), "refused": against},
     ]
-    if settings["policy"]:
+    if settings["policy"] and not restricted:
         refused = "" if settings["allow_profile_b"] else f"label {ALLOW_B}=true"
-        trials.append({"what": "a build of profile B", "pod": trial_pod("b", namespace, image), "refused": refused})
+        trials.append({"what": "a build of profile B", "pod": trial_pod(B, namespace, image), "refused": refused})
     if settings["policy"] and foreign:
-        pod = trial_pod("a", foreign, image, account="default")
+        pod = trial_pod(A, foreign, image, account="default")
         trials.append(
             {"what": f"a pod with the profiles in {foreign}", "pod": pod, "refused": f"with the label {BUILDS}=true"}
         )

@@ -44,6 +44,8 @@ _LOCAL_TRANSPORT = re.compile(
     r"(oci|oci-archive|docker-archive|docker-daemon|dir|containers-storage|sif|ostree|tarball):")
 _GIT_URL = re.compile(r"\.git(?:#(.+))?\Z")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+# What --chown says of files that belong to root.
+_ROOTS = frozenset(("0", "root", *(f"{user}:{group}" for user in ("0", "root") for group in ("0", "root"))))
 _NUMBER = re.compile(r"[+-]?[0-9]+\Z")
 _USER_INFO = re.compile(r"//[^/@]*@")
 
@@ -92,6 +94,7 @@ class Needs:
     :param args: names of given args that reach the build.
     :param unused_args: names of given args that the Containerfile never declares.
     :param uncovered: inputs that no digest covers.
+    :param many_ids: instructions for which a builder with a single user id makes another image, or none.
     :param platforms_used: whether the platform that the build runs on is an input.
     :param target_base: the base of the target stage, when that is an image from outside.
     """
@@ -108,6 +111,7 @@ class Needs:
     args: tuple[str, ...]
     unused_args: tuple[str, ...]
     uncovered: tuple[str, ...]
+    many_ids: tuple[str, ...]
     platforms_used: bool
     target_base: Optional[str]
 
@@ -240,6 +244,7 @@ def _union(found: Sequence[Needs]) -> Needs:
         args=tuple(sorted(used)),
         unused_args=tuple(name for name in longest.unused_args if name not in used),
         uncovered=joined("uncovered"),
+        many_ids=joined("many_ids"),
         platforms_used=any(one.platforms_used for one in found),
         target_base=longest.target_base,
     )
@@ -338,6 +343,7 @@ class _Stage:
     secret_ids: list[str] = field(default_factory=list)
     ssh_ids: list[str] = field(default_factory=list)
     uncovered: list[str] = field(default_factory=list)
+    many_ids: list[str] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
     env: dict[str, str] = field(default_factory=dict)
     tainted: set[str] = field(default_factory=set)
@@ -475,6 +481,7 @@ class _Evaluation:
             args=tuple(sorted(reaching)),
             unused_args=tuple(sorted(set(self._request.args) - declared - reaching - PROXIES)),
             uncovered=joined("uncovered"),
+            many_ids=joined("many_ids"),
             platforms_used=bool(_BUILD_NAMES & self._closure(reads)),
             target_base=self._stages[target].base_name,
         )
@@ -700,6 +707,11 @@ class _Evaluation:
             if flag.startswith("--from=") and instruction.name == "COPY":
                 origin = flag[len("--from="):]
                 break
+        owners = [flag[len("--chown="):] for flag in instruction.flags if flag.startswith("--chown=")]
+        # What comes from an image or a named context keeps its owner, where the store knows it.
+        if not set(owners) <= _ROOTS or (origin is not None and not owners):
+            how = f"--chown={owners[-1]}" if owners else "--from without --chown=0:0"
+            stage.many_ids.append(f"{instruction.name} {how} at line {instruction.line}")
         if origin is not None:
             self._check_origin(stage, origin, instruction)
             self._origin(stage, origin, "COPY --from", instruction)
@@ -738,6 +750,7 @@ class _Evaluation:
             stage.uncovered.append(f"ADD of {shown} at line {instruction.line}, without --checksum")
 
     def _run(self, stage: _Stage, instruction: Instruction) -> None:
+        stage.many_ids.append(f"RUN at line {instruction.line}")
         if instruction.heredocs and (self._request.version is None or self._request.older_than((1, 35))):
             stage.cache_blind.append(f"RUN with a here-document at line {instruction.line}")
         variables = stage.variables()

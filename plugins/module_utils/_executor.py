@@ -27,6 +27,7 @@ class VariantWork:
     :param avoid: ids of images that must not come from the cache.
     :param oldest_layer: the age in seconds beyond which a cached layer is not used; None: none is too old.
     :param base_name: the base of the target stage.
+    :param many_ids: instructions for which a builder with a single user id makes another image, or none.
     """
 
     platform: str
@@ -40,6 +41,7 @@ class VariantWork:
     avoid: frozenset[str] = frozenset()
     oldest_layer: Optional[float] = None
     base_name: Optional[str] = None
+    many_ids: tuple[str, ...] = ()
 
 
 @dataclass

@@ -398,7 +398,8 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "pod_security",
         ERROR,
         "the Pod Security level of the namespace does not admit pods that build; baseline does",
-        "Let the namespace enforce baseline: label pod-security.kubernetes.io/enforce (role cluster_builder)",
+        "Let the namespace enforce baseline: label pod-security.kubernetes.io/enforce (role cluster_builder); images "
+        "without RUN steps can be built with job.profile: c",
         by_hand="the level of a namespace is its administrator's to choose",
     ),
     _finding(

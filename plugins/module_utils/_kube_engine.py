@@ -33,6 +33,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest im
     UNPACKED,
     A,
     B,
+    C,
     PodSettings,
     Work,
     job_name,
@@ -41,6 +42,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_options imp
     DEFAULTS,
     choose_profile,
     mounts_context,
+    refuse_many_ids,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_planner import KubePlanner
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_run import JobRun, Vanished
@@ -88,6 +90,8 @@ class KubeEngine(KubePlanner):
         release = self._cluster.version()
         offline = inputs["network"] == "none"
         profile = choose_profile(self._options["profile"], release, self._ready_nodes(), offline)
+        if profile == C:
+            refuse_many_ids(inputs, work.many_ids)
         settings = self._pod_settings(defaults, profile)
         image = read_context(
             work.parts,
@@ -113,7 +117,8 @@ class KubeEngine(KubePlanner):
             build=tuple(self._build_arguments(inputs, work)),
             push=(*image_push_arguments(inputs), *inputs["extra_push_args"]),
             flags=tuple(self._access(inputs).flags()),
-            offline=offline,
+            # Without steps nothing is to be kept from the network.
+            offline=offline and profile != C,
             pull_secret=self._secret_name("pull", secrets, name),
             push_secret=self._secret_name("push", secrets, name),
             build_secret=f"{name}-secrets" if f"{name}-secrets" in secrets else None,

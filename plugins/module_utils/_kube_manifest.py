@@ -23,8 +23,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._context_image im
 from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import NODE_LABEL
 
 #: The kinds of pods that can build. A: root of a user namespace that the kubelet makes (Kubernetes 1.33). B: uid 1000,
-#: which makes one itself by newuidmap and newgidmap with file capabilities.
-A, B = "a", "b"
+#: which makes one itself by newuidmap and newgidmap with file capabilities. C: uid 1000 without any right, for the Pod
+#: Security level restricted; it has a single id, and its pod a user namespace as A.
+A, B, C = "a", "b", "c"
 SECCOMP_PROFILE, APPARMOR_PROFILE = "rootless-build.json", "rootless-build"
 MANAGER = {"app.kubernetes.io/managed-by": "rootless.buildah"}
 IMAGE_ANNOTATION, KEY_ANNOTATION = "rootless.buildah/image", "rootless.buildah/key"
@@ -35,9 +36,9 @@ FETCH, BUILD, PUSH = "fetch", "build", "push"
 DISRUPTIONS = 3
 
 # What root of the pod's user namespace keeps to unpack layers and to make the namespaces of a build.
-_CAPABILITIES = {A: ("SETUID", "SETGID", "SETFCAP", "CHOWN", "DAC_OVERRIDE", "FOWNER"), B: ("SETUID", "SETGID")}
-_HOMES = {A: "/root", B: "/home/build"}
-_STORES = {A: "/var/lib/containers", B: "/home/build/.local/share/containers"}
+_CAPABILITIES = {A: ("SETUID", "SETGID", "SETFCAP", "CHOWN", "DAC_OVERRIDE", "FOWNER"), B: ("SETUID", "SETGID"), C: ()}
+_HOMES = {A: "/root", B: "/home/build", C: "/home/build"}
+_STORES = {A: "/var/lib/containers", **dict.fromkeys((B, C), "/home/build/.local/share/containers")}
 _CONTEXT, _WORK, _AUTH = "/run/build/context", "/run/build/work", "/run/build/auth"
 SECRETS, CERTS = "/run/build/secrets", "/run/build/certs"
 #: Where a build finds what the context's archive holds.
@@ -189,7 +190,7 @@ def pod_spec(work: Work, settings: PodSettings) -> dict[str, Any]:
         "initContainers": steps,
         "containers": [_container(PUSH, _push(work), work, settings)],
     }
-    if settings.profile == A:
+    if settings.profile != B:
         spec["hostUsers"] = False
     if work.pull_secret:
         spec["imagePullSecrets"] = [{"name": work.pull_secret}]
@@ -303,6 +304,8 @@ def _container(step: str, lines: Sequence[str], work: Work, settings: PodSetting
             "BUILDAH_ISOLATION": "chroot",
             "STORAGE_DRIVER": "overlay",
         }
+        # The store cannot keep owners then; layers of bases are pushed as they came (containers/storage, tar-split).
+        environment |= {"STORAGE_OPTS": "overlay.ignore_chown_errors=true"} if settings.profile == C else {}
         lines = [f"mkdir -p {_WORK}/tmp {_WORK}/run", *lines]
     return {
         "name": step,
@@ -312,12 +315,17 @@ def _container(step: str, lines: Sequence[str], work: Work, settings: PodSetting
         "resources": _resources(settings),
         "securityContext": {
             "allowPrivilegeEscalation": settings.profile == B,
-            "capabilities": {"drop": ["ALL"], "add": list(_CAPABILITIES[settings.profile])},
+            "capabilities": _capabilities(settings.profile),
             **({"readOnlyRootFilesystem": True} if sealed else {}),
         },
         "terminationMessagePolicy": "File",
         "volumeMounts": mounts,
     }
+
+
+def _capabilities(profile: str) -> dict[str, list[str]]:
+    added = list(_CAPABILITIES[profile])
+    return {"drop": ["ALL"], **({"add": added} if added else {})}
 
 
 def _resources(settings: PodSettings) -> dict[str, Any]:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
-from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import A, B, PodSettings
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import A, B, C, PodSettings
 from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import NODE_LABEL
 from ansible_collections.rootless.buildah.plugins.module_utils._options import is_given
 
@@ -39,7 +39,7 @@ _REFUSED: dict[str, tuple[str, str]] = {
 }
 
 JOB_SPEC: dict[str, Any] = {
-    "profile": {"type": "str", "choices": [AUTO, A, B], "default": AUTO},
+    "profile": {"type": "str", "choices": [AUTO, A, B, C], "default": AUTO},
     "image": {"type": "str"},
     "context_repository": {"type": "str"},
     "context_mount": {"type": "str", "choices": [AUTO, VOLUME, FETCH], "default": AUTO},
@@ -120,9 +120,9 @@ def choose_profile(wanted: str, release: tuple[int, int], nodes: Optional[Mappin
                 f"none has the label {' or '.join(f'{NODE_LABEL}{one}' for one in possible)}",
                 "Apply the role cluster_node to nodes",
             )
-    elif wanted == A and release < USER_NAMESPACES:
+    elif wanted in (A, C) and release < USER_NAMESPACES:
         raise InputError(
-            f"profile a needs Kubernetes {USER_NAMESPACES[0]}.{USER_NAMESPACES[1]}",
+            f"profile {wanted} needs Kubernetes {USER_NAMESPACES[0]}.{USER_NAMESPACES[1]}",
             f"the API server is {release[0]}.{release[1]} and drops hostUsers without a word",
             "Use job.profile: b",
         )
@@ -133,6 +133,20 @@ def choose_profile(wanted: str, release: tuple[int, int], nodes: Optional[Mappin
             "Upgrade the cluster, or remove network",
         )
     return chosen
+
+
+def refuse_many_ids(inputs: BuildInputs, instructions: Sequence[str]) -> None:
+    """Refuse for profile c what would be another image there than elsewhere, or none.
+
+    :param instructions: those that need more than one user id.
+    """
+    found = [*instructions, *(["squash"] if inputs["squash"] else [])]
+    if found:
+        raise InputError(
+            f"profile c cannot build {inputs.image}: {', '.join(found)}",
+            "it has a single user id, so it runs no steps and gives files to nobody but root",
+            "Use job.profile: a in a namespace whose Pod Security level is baseline",
+        )
 
 
 def mounts_context(wanted: str, release: tuple[int, int]) -> bool:

@@ -194,6 +194,7 @@ class _Resolver:
                 bool(need.cache_blind),
                 platform_unseen=platform != host_platform() and _may_begin_with_nothing(parsed),
                 base_name=need.target_base,
+                many_ids=need.many_ids,
             )
         return Resolution(
             variants,

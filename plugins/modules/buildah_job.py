@@ -48,9 +48,12 @@ options:
         description:
           - V(a) is root of a user namespace that the cluster makes for the pod (Kubernetes 1.33). V(b) is uid 1000,
             which makes one itself, and needs C(allowPrivilegeEscalation).
-          - V(auto) takes V(a) where the API server and a node can do it.
+          - V(c) is uid 1000 without any right, which the Pod Security level C(restricted) admits (Kubernetes 1.33). It
+            has a single user id, so it takes no Containerfile with C(RUN), with C(--chown) to anybody but root, or with
+            C(COPY --from) without C(--chown=0:0). What it builds is what the others build.
+          - V(auto) takes V(a) where the API server and a node can do it, and never V(c).
         type: str
-        choices: [auto, a, b]
+        choices: [auto, a, b, c]
         default: auto
       image:
         description:

@@ -78,10 +78,20 @@ def _builder_image(builds: Cluster) -> str:
 @pytest.fixture(name="builds_b", scope="session")
 def _builds_b(builds: Cluster, builder_role: dict[str, Any], builder_image: str) -> Cluster:
     """Another such namespace, which allows profile B."""
-    space = Cluster(builds.place, "builds-b")
+    return _another(builds, builder_role, builder_image, "builds-b", cluster_builder_allow_profile_b=True)
+
+
+@pytest.fixture(name="builds_c", scope="session")
+def _builds_c(builds: Cluster, builder_role: dict[str, Any], builder_image: str) -> Cluster:
+    """Another one, where the Pod Security level restricted is enforced."""
+    return _another(builds, builder_role, builder_image, "builds-c", cluster_builder_pod_security="restricted")
+
+
+def _another(builds: Cluster, role: dict[str, Any], image: str, namespace: str, **variables: Any) -> Cluster:
+    space = Cluster(builds.place, namespace)
     space.play(CLUSTER_BUILDER, {
-        **builder_role, "cluster_builder_namespace": space.namespace, "cluster_builder_allow_profile_b": True,
-        "cluster_builder_image": builder_image, "cluster_builder_image_build": False})  # fmt: skip
+        **role, "cluster_builder_namespace": namespace, "cluster_builder_image": image,
+        "cluster_builder_image_build": False, **variables})  # fmt: skip
     return space
 
 

@@ -111,8 +111,7 @@ def ended(cluster: Cluster, *names: str) -> bool:
 
 def attacks(text: str) -> dict[str, str]:
     """Return what each attack got; nothing is the empty string."""
-    found = dict(re.findall(r"attack (\w+): (.*)$", text, re.M))
-    return {name: "" if got == "nothing" else got for name, got in found.items()}
+    return dict(re.findall(r"attack (\w+): (?:nothing|got (.*))$", text, re.M))
 
 
 def secrets(cluster: Cluster) -> set[str]:

@@ -146,6 +146,29 @@ def test_an_ordinary_user_builds_what_root_of_a_pod_builds(
     assert (again["changed"], again["key"]) == (False, built["key"])
 
 
+def test_without_steps_nothing_but_a_user_namespace_is_needed(
+    builds: Cluster, builds_c: Cluster, debian: str, context: Path
+) -> None:
+    """Profile C, which the Pod Security level restricted admits, makes what profile A makes."""
+    lines = "COPY --chown=0:0 sub /sub\nADD tool /tool\nUSER 1234\nENV NAME=value\n"
+    (context / "Containerfile").write_text(f"FROM {debian} AS base\nFROM {debian}\n{lines}")
+    options: dict[str, Any] = {"timestamp": 0, "network": "none"}
+    built = builds_c.build(context, "trials/restricted:1", job={"profile": "c"}, **options)
+    assert not built["failed"], built
+    # Files of the base belong to others than root, too.
+    owners = {entry.gid for entry, _data in layers(builds_c, "trials/restricted", built["digest"]).values()}
+    assert len(owners) > 1
+    plain = builds.build(context, "trials/baseline:1", **options)
+    assert not plain["failed"] and (plain["digest"], plain["key"]) == (built["digest"], built["key"])
+
+    result = builds_c.build(context, "trials/restricted:2", **options)
+    assert (result["failed"], result.get("finding")) == (True, "pod_security") and "job.profile: c" in result["remedy"]
+    (context / "Containerfile").write_text(f"FROM {debian}\nCOPY --from={debian} /etc/shadow /shadow\nRUN id\n")
+    result = builds_c.build(context, "trials/restricted:3", job={"profile": "c"}, **options)
+    assert result["failed"] and "COPY --from without --chown=0:0 at line 2, RUN at line 3" in result["msg"]
+    assert not builds_c.names("jobs")
+
+
 def test_without_a_network_there_is_none(builds: Cluster, small: str, context: Path) -> None:
     host, port = builds.registry.split(":")
     probe = f"RUN nc -w 5 {host} {port} < /dev/null 2>&1 && echo got $((1 + 1)); cat /proc/net/dev\n"

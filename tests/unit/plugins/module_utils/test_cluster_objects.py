@@ -29,6 +29,7 @@ IMAGE = f"registry.example.com/rootless-buildah/builder@{DIGEST}"
 SETTINGS: dict[str, Any] = {
     "namespace": "builds",
     "namespace_labels": {"team": "x"},
+    "pod_security": "baseline",
     "pod_security_version": "latest",
     "pod_security_report": False,
     "allow_profile_b": False,
@@ -212,20 +213,33 @@ def test_pods_to_show() -> None:
     refused = {each["what"]: each["refused"] for each in trials()}
     assert refused == {
         "a build of profile A": "",
+        "a build of profile C": "",
         "a privileged pod": "violates PodSecurity",
         "a build of profile B": "label rootless.buildah/allow-profile-b=true",
         "a pod with the profiles in default": "with the label rootless.buildah/builds=true",
     }
     assert {each["what"]: each["refused"] for each in trials(allow_profile_b=True)}["a build of profile B"] == ""
-    assert [each["what"] for each in trials(policy=False)] == ["a build of profile A", "a privileged pod"]
+    always = ["a build of profile A", "a build of profile C", "a privileged pod"]
+    assert [each["what"] for each in trials(policy=False)] == always
     busy = [namespace("builds"), namespace("x", **{"rootless.buildah/builds": "true"}), namespace("y", "Terminating")]
-    assert len(admission_trials(SETTINGS, busy)) == 3
+    assert len(admission_trials(SETTINGS, busy)) == 4
+
+
+def test_where_restricted_is_enforced_only_profile_c_builds() -> None:
+    assert {each["what"]: each["refused"] for each in trials(pod_security="restricted")} == {
+        "a build of profile A": "violates PodSecurity",
+        "a build of profile C": "",
+        "a privileged pod": "violates PodSecurity",
+        "a pod with the profiles in default": "with the label rootless.buildah/builds=true",
+    }
+    labels = plan(pod_security="restricted")["namespace"]["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 def test_answers_that_are_as_they_must_be() -> None:
     shown = trials()
     answers: list[dict[str, Any]] = [{"msg": f"x {each['refused']} y"} for each in shown]
-    answers[0] = {"result": shown[0]["pod"]}
+    answers[:2] = [{"result": one["pod"]} for one in shown[:2]]
     assert admission_problems(shown, answers) == []
 
 
@@ -234,8 +248,8 @@ def test_answers_that_are_as_they_must_be() -> None:
     [
         (0, {"msg": "no room"}, "a build of profile A is refused: no room"),
         (0, {"result": {"spec": {}}}, "the API server drops hostUsers: false"),
-        (1, {"result": {"spec": {}}}, "a privileged pod is admitted"),
-        (1, {"msg": "timeout"}, "a privileged pod is refused, but not because of"),
+        (2, {"result": {"spec": {}}}, "a privileged pod is admitted"),
+        (2, {"msg": "timeout"}, "a privileged pod is refused, but not because of"),
     ],
 )
 def test_answers_that_are_not(number: int, answer: dict[str, Any], words: str) -> None:

@@ -646,3 +646,22 @@ def test_a_default_in_words_that_nobody_needs_is_left_to_buildah() -> None:
 
 def test_after_is_a_need_too() -> None:
     assert need("FROM x AS a\nFROM --after=a y\n", version=NEWEST).stages == ("a", "1")
+
+
+@pytest.mark.parametrize("lines, found", [
+    ("COPY a /a\nADD b /b\nUSER 1000\nENV A=b\nWORKDIR /c", ()),
+    ("COPY --chown=root:root a /a\nADD --chown=0 b /b\nCOPY --from=tools --chown=0:0 a /a", ()),
+    ("RUN id", ("RUN at line 4",)),
+    ("COPY --chown=1000:1000 a /a", ("COPY --chown=1000:1000 at line 4",)),
+    ("ADD --chown=app a /a", ("ADD --chown=app at line 4",)),
+    ("COPY --from=tools a /a", ("COPY --from without --chown=0:0 at line 4",)),
+    ("COPY --from=docs --chown=$OWNER a /a", ("COPY --chown=$OWNER at line 4",)),
+])  # fmt: skip
+def test_what_a_single_user_id_cannot_do(lines: str, found: tuple[str, ...]) -> None:
+    text = f"FROM scratch AS tools\nCOPY a /a\nFROM scratch\n{lines}\n"
+    assert need(text, named_contexts={"docs"}).many_ids == found
+
+
+def test_stages_that_are_not_built_need_no_ids() -> None:
+    assert need("FROM scratch AS other\nRUN id\nFROM scratch\nCOPY a /a\n").many_ids == ()
+    assert need("FROM scratch AS last\nCOPY a /a\nFROM last\nRUN id\n", target="last").many_ids == ()

@@ -85,6 +85,7 @@ def test_an_image_from_nothing_fetches_nothing() -> None:
 @pytest.mark.parametrize("profile, users, escalation, uid, capabilities", [
     ("a", False, False, 0, {"SETUID", "SETGID", "SETFCAP", "CHOWN", "DAC_OVERRIDE", "FOWNER"}),
     ("b", None, True, 1000, {"SETUID", "SETGID"}),
+    ("c", False, False, 1000, set()),
 ])  # fmt: skip
 def test_a_profile_has_the_rights_of_the_guide_and_no_more(
     profile: str, users: Any, escalation: bool, uid: int, capabilities: set[str]
@@ -99,7 +100,7 @@ def test_a_profile_has_the_rights_of_the_guide_and_no_more(
     for step in steps(WORK, settings).values():
         assert step["securityContext"]["allowPrivilegeEscalation"] is escalation
         assert step["securityContext"]["capabilities"]["drop"] == ["ALL"]
-        assert set(step["securityContext"]["capabilities"]["add"]) == capabilities
+        assert set(step["securityContext"]["capabilities"].get("add", ())) == capabilities
         assert "privileged" not in step["securityContext"]
     assert not set(spec) & {"hostNetwork", "hostPID", "hostIPC"}
     assert not any("hostPath" in one for one in spec["volumes"])

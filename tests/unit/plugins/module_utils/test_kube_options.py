@@ -14,6 +14,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._inputs import Bu
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_options import (
     choose_profile,
     mounts_context,
+    refuse_many_ids,
     refuse_what_no_pod_does,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._options import OPTIONS
@@ -61,6 +62,7 @@ def test_what_no_pod_can_do_is_refused_with_a_way_out(given: dict[str, Any], wor
     ("auto", (1, 22), None, "b"),
     ("b", (1, 36), {"a": 2, "b": 0}, "b"),
     ("a", (1, 33), {"a": 0, "b": 0}, "a"),
+    ("c", (1, 33), {"a": 2, "b": 2}, "c"),
 ])  # fmt: skip
 def test_the_profile_follows_from_release_and_nodes(
     wanted: str, release: tuple[int, int], nodes: Optional[Mapping[str, int]], chosen: str
@@ -71,6 +73,7 @@ def test_the_profile_follows_from_release_and_nodes(
 @pytest.mark.parametrize("wanted, release, nodes, offline, words", [
     ("auto", (1, 36), {"a": 0, "b": 0}, False, "Apply the role cluster_node"),
     ("a", (1, 32), None, False, "drops hostUsers"),
+    ("c", (1, 32), None, False, "drops hostUsers"),
     ("b", (1, 36), None, True, "network: none needs job.profile: a"),
     ("auto", (1, 32), None, True, "network: none needs job.profile: a"),
 ])  # fmt: skip
@@ -90,3 +93,10 @@ def test_a_profile_that_cannot_be_is_told(
 ])
 def test_who_brings_the_context(wanted: str, release: tuple[int, int], mounts: bool) -> None:
     assert mounts_context(wanted, release) is mounts
+
+
+@pytest.mark.parametrize("found, given", [(("RUN at line 2",), {}), ((), {"squash": True})])
+def test_profile_c_takes_nothing_that_wants_many_ids(found: tuple[str, ...], given: dict[str, Any]) -> None:
+    refuse_many_ids(inputs(), ())
+    with pytest.raises(InputError, match="RUN at line 2|squash"):
+        refuse_many_ids(inputs(**given), found)
