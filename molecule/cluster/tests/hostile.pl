@@ -89,7 +89,8 @@ if ($how eq "store" && -d "$store/overlay") {
     unlink grep { /tar-split/ } names("$store/overlay-layers");
     unlink names("/var/lib/containers/cache");
     my @layers = grep { -d "$_/diff" && !-e "$_/lower" } names("$store/overlay");
-    symlink("x", "$store/overlay/$_") for '{"auths"', qq( {"$host), qq($port"), ' {"auth"';
+    # As a role of this collection writes such a file.
+    symlink("x", "$store/overlay/$_") for qq({\n  "auths"), qq( {\n    "$host), qq($port"), qq( {\n      "auth");
     report("store", grep { symlink($login, "$_/lower") } @layers);
 }
 # Or it shall read it as a part of the image: whoever stays behind when the step has ended puts it there.
