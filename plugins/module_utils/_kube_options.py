@@ -139,6 +139,7 @@ def refuse_many_ids(inputs: BuildInputs, instructions: Sequence[str]) -> None:
     """Refuse for profile c what would be another image there than elsewhere, or none.
 
     :param instructions: those that need more than one user id.
+    :raises InputError: naming them.
     """
     found = [*instructions, *(["squash"] if inputs["squash"] else [])]
     if found:

@@ -130,7 +130,7 @@ def look(
         words = str(scheduled.get("message", "no node takes the pod"))
         problem = Problem("pod_unschedulable", words) if unschedulable_for > patience else None
         return View(FAILED if problem else WAITING, f"waiting for a node: {words}", name, started, problem=problem)
-    running = [step for step, status in statuses.items() if "running" in status.get("state", {})]
+    running = _running(statuses)
     if running:
         return View(RUNNING, f"{running[-1]} on {newest['spec'].get('nodeName', '')}", name, started)
     node = newest.get("spec", {}).get("nodeName")
@@ -149,7 +149,7 @@ def is_unschedulable(pods: Sequence[Object]) -> bool:
 
 def is_working(pods: Sequence[Object]) -> bool:
     """Say whether a step of the newest pod runs; then events tell nothing new."""
-    return any("running" in status.get("state", {}) for status in _statuses(newest_of(pods) or {}).values())
+    return bool(_running(_statuses(newest_of(pods) or {})))
 
 
 def wants_room(pods: Sequence[Object]) -> bool:
@@ -179,6 +179,11 @@ def _statuses(pod: Object) -> dict[str, Object]:
         for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
     }
     return {step: found[step] for step in (FETCH, BUILD, PUSH) if step in found}
+
+
+def _running(statuses: Mapping[str, Object]) -> list[str]:
+    """Return the steps that run."""
+    return [step for step, status in statuses.items() if "running" in status.get("state", {})]
 
 
 def _digest(statuses: Mapping[str, Object]) -> str:
