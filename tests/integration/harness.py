@@ -18,6 +18,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 # What the builder user runs modules with: a Python that every user may execute.
 PYTHON = "/usr/bin/python3"
@@ -203,6 +205,12 @@ class Builder:
         )
 
 
+def answers(port: int) -> bool:
+    """Say whether somebody listens at a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Registry:
     """A real registry (distribution) on loopback with a password."""
 
@@ -269,12 +277,7 @@ class Registry:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for _attempt in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the registry does not start")
+        until(lambda: answers(self.port), 5, otherwise="the registry does not start")
 
     def stop(self) -> None:
         """Stop the registry."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,7 +20,7 @@ from ansible_collections.rootless.buildah.molecule.machines import vm
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place, registry_settings
 from ansible_collections.rootless.buildah.molecule.verify.clusters import BUILDER_HOST, CLUSTER_BUILDER, Cluster
 from ansible_collections.rootless.buildah.molecule.verify.conftest import oci_layout
-from ansible_collections.rootless.buildah.tests.integration.harness import Builder, base_script, make_library
+from ansible_collections.rootless.buildah.tests.integration.harness import Builder, answers, base_script, make_library
 from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 
@@ -116,20 +115,14 @@ def _debian(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(name="open_registry")
 def _open_registry(cluster: Cluster, tmp_path: Path) -> Iterator[int]:
     """A registry that asks nobody for a login, by the port at which all addresses of this machine have it."""
-    with socket.create_server(("", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = vm.free_port()
     settings = registry_settings(cluster.place.state, port)
     del settings["auth"]
     settings["storage"]["filesystem"]["rootdirectory"] = str(tmp_path / "images")
     (tmp_path / "registry.json").write_text(json.dumps(settings))
-
-    def answers() -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
     with subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.json")]) as registry:
         try:
-            until(answers, otherwise="the registry does not start")
+            until(lambda: answers(port), otherwise="the registry does not start")
             yield port
         finally:
             registry.terminate()
