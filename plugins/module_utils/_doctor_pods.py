@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID
-from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import REFUSED, A, doctor_job
+from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import REFUSED, A, doctor_job, pod_of
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch import FAILED, WAITING, look, refusal
 
 Object = Mapping[str, Any]
 
 
 def doctor_trial(node: str, profile: str, namespace: str, image: str) -> dict[str, Any]:
-    """Return the ``job`` whose pod is asked on a node, and its ``pod`` alone: admission judges pods, not Jobs."""
+    """Return the ``job`` whose pod is asked on a node, and its ``pod`` alone."""
     job = doctor_job(profile, node, image, namespace)
-    template = job["spec"]["template"]
-    metadata = {**template["metadata"], "name": f"doctor-{profile}-trial", "namespace": namespace}
-    return {"job": job, "pod": {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}}
+    return {"job": job, "pod": pod_of(job, f"doctor-{profile}-trial")}
 
 
 def doctor_admission(answer: Object, profile: str) -> dict[str, Any]:

@@ -202,19 +202,11 @@ def pod_spec(work: Work, settings: PodSettings) -> dict[str, Any]:
     return {**spec, **{name: value for name, value in optional.items() if value}}
 
 
-def probe_pod(work: Work, settings: PodSettings, namespace: str) -> dict[str, Any]:
-    """Return the pod as it is shown to the API server before anything is made: admission judges pods, not Jobs."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": f"{job_name(work.image, work.key)[:57]}-trial",
-            "namespace": namespace,
-            "labels": {**MANAGER, **settings.labels},
-            "annotations": dict(settings.annotations),
-        },
-        "spec": pod_spec(work, settings),
-    }
+def pod_of(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the pod of a Job, to be shown to the API server by this name: admission judges pods, not Jobs."""
+    template = manifest["spec"]["template"]
+    metadata = {**template["metadata"], "name": name, "namespace": manifest["metadata"]["namespace"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 def doctor_job(profile: str, node: str, image: str, namespace: str) -> dict[str, Any]:

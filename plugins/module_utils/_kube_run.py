@@ -27,7 +27,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest im
     config_map,
     job,
     owner,
-    probe_pod,
+    pod_of,
     same_work,
     secret,
 )
@@ -132,8 +132,9 @@ class JobRun:
 
     def _try(self) -> Mapping[str, Any]:
         """Show pod and Job to the API server, which makes neither; return the Job as it would make it."""
+        name = f"{self._name[:57]}-trial"
         try:
-            pod = self._cluster.create(probe_pod(self._work, self._settings, self._cluster.namespace), dry_run=True)
+            pod = self._cluster.create(pod_of(self._wanted, name), dry_run=True)
         except KubernetesError as error:
             found = refusal(error.cause)
             if found:
@@ -151,7 +152,7 @@ class JobRun:
                 f"the context of {self._work.image} cannot be mounted",
                 "the API server dropped the volume",
             )
-        trial = {**self._wanted, "metadata": {**self._wanted["metadata"], "name": f"{self._name[:57]}-trial"}}
+        trial = {**self._wanted, "metadata": {**self._wanted["metadata"], "name": name}}
         return self._cluster.create(trial, dry_run=True)
 
     def _is_welcome(self, found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:

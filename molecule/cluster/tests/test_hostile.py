@@ -93,11 +93,6 @@ def _unguarded(builds: Cluster) -> Iterator[Cluster]:
         cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
 
 
-def builder_image(cluster: Cluster) -> str:
-    found = json.loads(cluster.kubectl("get", "configmap", "rootless-buildah", "--output=json"))
-    return str(found["data"]["image"])
-
-
 def make_pod(cluster: Cluster, name: str, spec: Any) -> None:
     metadata = {"name": name, "labels": {"trial": "hostile"}}
     cluster.kubectl("create", "--filename=-", manifest={
@@ -121,9 +116,8 @@ def secrets(cluster: Cluster) -> set[str]:
 
 
 def test_a_hostile_step_finds_nothing(
-    builds: Cluster, unguarded: Cluster, base: str, small: str, tmp_path: Path
+    builds: Cluster, builder_image: str, unguarded: Cluster, base: str, small: str, tmp_path: Path
 ) -> None:
-    image = builder_image(builds)
     # The volume of another pod on the node.
     make_pod(unguarded, "other", {
         "nodeSelector": NODE, "imagePullSecrets": [{"name": "rootless-buildah-pull"}],
@@ -140,9 +134,9 @@ def test_a_hostile_step_finds_nothing(
         "volumes": [{"name": "login", "secret": {"secretName": "rootless-buildah-push"}},
                     {"name": "host", "hostPath": {"path": "/"}}],
         "containers": [
-            {"name": "neighbour", "image": image, "command": ["perl", "-e", f"$| = 1; {NEIGHBOUR}"],
+            {"name": "neighbour", "image": builder_image, "command": ["perl", "-e", f"$| = 1; {NEIGHBOUR}"],
              "env": [{"name": "LOGIN", "value": "x"}], "volumeMounts": [login]},
-            {"name": "build", "image": image, "volumeMounts": [login, {"name": "host", "mountPath": "/host"}],
+            {"name": "build", "image": builder_image, "volumeMounts": [login, {"name": "host", "mountPath": "/host"}],
              "command": ["sh", "-c", f"{TOGETHER}; exec perl -e \"$0\" {builds.registry}", script]},
         ]})  # fmt: skip
     text = ""
@@ -176,7 +170,7 @@ def _pods(builds: Cluster) -> Iterator[Cluster]:
     builds.kubectl("delete", "configmap", "hostile-certificates")
 
 
-def hostile_pod(cluster: Cluster, base: str, place: Path, attack: str) -> dict[str, Any]:
+def hostile_pod(cluster: Cluster, image: str, base: str, place: Path, attack: str) -> dict[str, Any]:
     """Return the pod of a build whose RUN step can leave its root: buildah uses chroot and not pivot_root."""
     place.mkdir()
     recipe = f"FROM {base}\nRUN perl /hostile.pl {cluster.registry} {attack} 2>&1\n".encode()
@@ -194,13 +188,15 @@ def hostile_pod(cluster: Cluster, base: str, place: Path, attack: str) -> dict[s
         push=(), flags=(f"--cert-dir={CERTS}",), pull_secret="rootless-buildah-pull",
         push_secret="rootless-buildah-push", certificates="hostile-certificates",
     )  # fmt: skip
-    spec = pod_spec(work, PodSettings(image=builder_image(cluster)))
+    spec = pod_spec(work, PodSettings(image=image))
     spec["initContainers"][1]["env"].append({"name": "BUILDAH_NOPIVOT", "value": "1"})
     return spec
 
 
-def test_what_a_step_writes_outside_of_its_root_brings_no_login_out(pods: Cluster, base: str, tmp_path: Path) -> None:
-    store, image = (hostile_pod(pods, base, tmp_path / attack, attack) for attack in ("store", "image"))
+def test_what_a_step_writes_outside_of_its_root_brings_no_login_out(
+    pods: Cluster, builder_image: str, base: str, tmp_path: Path
+) -> None:
+    store, image = (hostile_pod(pods, builder_image, base, tmp_path / attack, attack) for attack in ("store", "image"))
     # The guard removed: push reads the store, and the build's own root can be written to.
     unguarded = copy.deepcopy(store)
     build, push = unguarded["initContainers"][1], unguarded["containers"][0]

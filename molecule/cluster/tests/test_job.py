@@ -151,7 +151,7 @@ def test_without_steps_nothing_but_a_user_namespace_is_needed(
 ) -> None:
     """Profile C, which the Pod Security level restricted admits, makes what profile A makes."""
     lines = "COPY --chown=0:0 package.deb /\nADD tool /tool\nUSER 1234\nENV NAME=value\n"
-    (context / "Containerfile").write_text(f"FROM {debian} AS base\nFROM {debian}\n{lines}")
+    (context / "Containerfile").write_text(f"FROM {debian}\n{lines}")
     options: dict[str, Any] = {"timestamp": 0, "network": "none"}
     built = builds_c.build(context, "trials/restricted:1", job={"profile": "c"}, **options)
     assert not built["failed"], built
