@@ -21,7 +21,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._shadow import pa
 # XDG_RUNTIME_DIR are somebody else's, and REGISTRY_AUTH_FILE or DOCKER_CONFIG would bring credentials into builds.
 _PASSED_ON = (
     "PATH",
-    "TMPDIR",
     "TZ",
     "http_proxy",
     "https_proxy",
@@ -85,9 +84,18 @@ def is_lent_root(mapping: str = "/proc/self/uid_map") -> bool:
         return os.getuid() == 0 and root_is_lent(parse_mapping(file.read()))
 
 
+def temporary_dir() -> Optional[str]:
+    """Return TMPDIR, or None where it is unset or closed to this user: su leaves the caller's, who may keep it to himself.
+
+    With one that is closed buildah ends at once (``mkdir …/rundir/libpod: no such file or directory``).
+    """
+    found = os.environ.get("TMPDIR", "")
+    return found if os.access(found, os.W_OK | os.X_OK) else None
+
+
 def buildah_runtime_dir() -> str:
     """Return what buildah takes for XDG_RUNTIME_DIR where there is none (containers/storage, GetRootlessRuntimeDir)."""
-    return os.path.join(os.environ.get("TMPDIR", "/var/tmp"), f"containers-user-{os.getuid()}", "containers")
+    return os.path.join(temporary_dir() or "/var/tmp", f"containers-user-{os.getuid()}", "containers")
 
 
 def environment() -> dict[str, str]:
@@ -95,10 +103,8 @@ def environment() -> dict[str, str]:
     found = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     found["PATH"] = found.get("PATH", "") + ":" + _SYSTEM_PATH if found.get("PATH") else _SYSTEM_PATH
     found["HOME"] = home()
-    directory = runtime_dir()
-    if directory:
-        found["XDG_RUNTIME_DIR"] = directory
-    return found
+    places = {"TMPDIR": temporary_dir(), "XDG_RUNTIME_DIR": runtime_dir()}
+    return {**found, **{name: path for name, path in places.items() if path}}
 
 
 def refuse_root(allow_root: bool) -> None:

@@ -54,6 +54,21 @@ def test_unchanged_on_another_builder_with_an_empty_store(
     assert second_builder.sh("buildah images --quiet") == before, "something came into the other store"
 
 
+def test_the_place_for_temporary_files_may_be_closed_to_the_builder(
+    builder: Builder, registry: Registry, image: dict[str, Any], tmp_path: Path
+) -> None:
+    """su leaves TMPDIR as the caller has it, who may keep it to himself."""
+    closed = {"TMPDIR": str(tmp_path)}
+    # A login of the task would have a place of its own made for the build before it is looked for.
+    login = str(builder.write("login.json", registry.auth_file, 0o600))
+    image = {**image, "registry_auth_file": login, "registry_username": None, "registry_password": None}
+    predicted = builder.module("buildah_build", check=True, env=closed, **image)
+    first = builder.module("buildah_build", env=closed, **image)
+    second = builder.module("buildah_build", env=closed, **image)
+    assert [(result["failed"], result["changed"]) for result in (predicted, first, second)] == [
+        (False, True), (False, True), (False, False)], (predicted, first, second)  # fmt: skip
+
+
 def test_a_changed_file_is_the_reason_and_is_in_the_image(builder: Builder, image: dict[str, Any]) -> None:
     builder.module("buildah_build", **image)
     builder.write(f"{str(image['path']).rpartition('/')[2]}/data", "two")
