@@ -205,6 +205,10 @@ def _runtime_dir(facts: Facts) -> str:
     return f"XDG_RUNTIME_DIR is {facts.runtime_dir}, which {owner}"
 
 
+def _temporary_dir(facts: Facts) -> str:
+    return f"{facts.user} cannot write to {facts.temporary_dir}" if facts.temporary_dir_closed else ""
+
+
 def _no_linger(facts: Facts) -> str:
     return f"{facts.user} does not linger" if facts.linger is False else ""
 
@@ -271,6 +275,7 @@ CHECKS: dict[str, Callable[[Facts], str]] = {
     "disk_full": _disk_full,
     "disk_low": _disk_low,
     "runtime_dir": _runtime_dir,
+    "temporary_dir": _temporary_dir,
     "no_linger": _no_linger,
     "ping_group_range": _ping_group_range,
     "mount_denied": _mount_denied,

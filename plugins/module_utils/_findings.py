@@ -378,6 +378,17 @@ FINDINGS: tuple[Finding, ...] = (
         in_pod="Leave XDG_RUNTIME_DIR out of env, or let it name a directory of the user's own",
     ),
     _finding(
+        "temporary_dir",
+        WARNING,
+        "the user cannot write to the directory that TMPDIR names, as after su; buildah called by hand fails, while "
+        "the modules of this collection do without",
+        "Log in as the user itself (ssh, machinectl shell) or call unset TMPDIR; in playbooks leave it out of "
+        "environment",
+        r"mkdir \S+/rundir/\S+: no such file or directory",
+        by_hand="the variable is one of the process that calls, and no other process can change it",
+        in_pod="Leave TMPDIR out of env, or let it name a directory that the user can write to",
+    ),
+    _finding(
         "no_linger",
         WARNING,
         "systemd ends what the builder user runs, and removes its runtime directory with logins in it, when the last "

@@ -201,6 +201,8 @@ class Facts:
     :param session_dir: the runtime directory that builds find; empty where there is none.
     :param runtime_dir: XDG_RUNTIME_DIR, empty where it is not set.
     :param runtime_dir_owner: its owner's uid, None where there is no such directory.
+    :param temporary_dir: TMPDIR, empty where it is not set.
+    :param temporary_dir_closed: whether it is set and the user cannot write to it.
     :param linger: whether the user lingers; None without systemd.
     :param fuse_device: ``open``, ``closed`` for this user, or ``missing``; the same for ``tun_device``.
     :param pause_stale: whether podman keeps a user namespace that was made with other ranges.
@@ -249,6 +251,8 @@ class Facts:
     session_dir: str = ""
     runtime_dir: str = ""
     runtime_dir_owner: Optional[int] = None
+    temporary_dir: str = ""
+    temporary_dir_closed: bool = False
     linger: Optional[bool] = None
     fuse_device: str = "missing"
     tun_device: str = "missing"
@@ -337,6 +341,7 @@ class Look:
         runtime = self._environment.get("BUILDAH_RUNTIME", "") or self._setting(_in_toml("runtime"))
         ping = (self._read("/proc/sys/net/ipv4/ping_group_range") or "").split()
         runtime_dir = self._environment.get("XDG_RUNTIME_DIR", "")
+        temporary_dir = self._environment.get("TMPDIR", "")
         userns_error = self._try_userns()
         mount_error = self._try_mounts() if userns_error == "" else None
         # Root of a pod writes the map itself.
@@ -388,6 +393,8 @@ class Look:
             session_dir=self._runner.environment.get("XDG_RUNTIME_DIR", ""),
             runtime_dir=runtime_dir,
             runtime_dir_owner=self._owner(runtime_dir),
+            temporary_dir=temporary_dir,
+            temporary_dir_closed=temporary_dir != "" and not os.access(self._at(temporary_dir), os.W_OK | os.X_OK),
             linger=self._exists(f"/var/lib/systemd/linger/{account.pw_name}")
             if self._exists("/run/systemd/system") else None,
             fuse_device=self._device("/dev/fuse"),
@@ -678,8 +685,8 @@ def look(run: Runner) -> Facts:
     :param run: with the environment that builds get.
     """
     account = pwd.getpwuid(os.getuid())
-    # What builds get, but the runtime directory that was handed in: builds find the right one by themselves.
-    variables = {**run.environment, "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR", "")}
+    # What builds get, but the directories that were handed in: builds find the right ones by themselves.
+    variables = {**run.environment, **{name: os.environ.get(name, "") for name in ("XDG_RUNTIME_DIR", "TMPDIR")}}
     return Look(run, account, variables, profile=pod_profile(os.environ, account.pw_uid)).facts(
         {entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())},
         {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())},

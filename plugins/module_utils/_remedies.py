@@ -67,7 +67,7 @@ def install(package_manager: str, *programs: str) -> list[str]:
 def as_user(facts: Facts, command: str) -> str:
     """Return a command as the builder user calls it, with nothing of root's environment that matters to buildah."""
     session = f"XDG_RUNTIME_DIR={_q(facts.session_dir)}" if facts.session_dir else "-u XDG_RUNTIME_DIR"
-    return f"runuser -u {_q(facts.user)} -- env -C / {session} HOME={_q(facts.home)} {command}"
+    return f"runuser -u {_q(facts.user)} -- env -C / -u TMPDIR {session} HOME={_q(facts.home)} {command}"
 
 
 def _setting(facts: Facts, name: str, value: str) -> list[str]:

@@ -85,7 +85,7 @@ def is_lent_root(mapping: str = "/proc/self/uid_map") -> bool:
 
 
 def temporary_dir() -> Optional[str]:
-    """Return TMPDIR, or None where it is unset or closed to this user: su leaves the caller's, who may keep it to himself.
+    """Return TMPDIR, or None where it is unset or closed to this user: su leaves the caller's as it is.
 
     With one that is closed buildah ends at once (``mkdir …/rundir/libpod: no such file or directory``).
     """

@@ -344,6 +344,12 @@ facts:
     runtime_dir_owner:
       description: The owner's uid of that directory.
       type: int
+    temporary_dir:
+      description: C(TMPDIR), empty where it is not set.
+      type: str
+    temporary_dir_closed:
+      description: Whether it is set and the user cannot write to it.
+      type: bool
     linger:
       description: Whether the user lingers; V(null) without systemd.
       type: bool

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rootless.buildah.tests.integration.harness import Builder, Registry
+from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, Builder, Registry
 
 CONTAINERFILE = "FROM {base}\nARG VERSION=0\nCOPY data /data\nRUN echo $VERSION > /version\n"
 
@@ -67,6 +67,9 @@ def test_the_place_for_temporary_files_may_be_closed_to_the_builder(
     second = builder.module("buildah_build", env=closed, **image)
     assert [(result["failed"], result["changed"]) for result in (predicted, first, second)] == [
         (False, True), (False, True), (False, False)], (predicted, first, second)  # fmt: skip
+    trials = (CHECKOUT / "roles/build_images/files/try-images.sh").read_text()
+    tried = builder.run(["sh", "-uc", trials, "try-images", "buildah", image["name"], "cat /version"], env=closed)
+    assert tried.stdout == f"{image['name']}: 0\n"
 
 
 def test_a_changed_file_is_the_reason_and_is_in_the_image(builder: Builder, image: dict[str, Any]) -> None:

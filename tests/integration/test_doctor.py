@@ -26,6 +26,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import pytest
 import yaml
 
+from ansible_collections.rootless.buildah.plugins.module_utils._findings import finding_for
 from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, PYTHON, Builder
 from ansible_collections.rootless.buildah.tests.tools.checkout import ENVIRONMENT
 
@@ -378,6 +379,18 @@ def test_the_runtime_directory_of_somebody_else(host: Host, directory: str, evid
     assert found["runtime_dir"]["evidence"] == f"XDG_RUNTIME_DIR is {directory}, which {evidence}"
     assert "unset XDG_RUNTIME_DIR" in found["runtime_dir"]["remedy"]
     assert set(host.findings(env={"XDG_RUNTIME_DIR": str(host.builder.home)})) == set(usual)
+
+
+def test_a_place_for_temporary_files_that_is_closed(host: Host, tmp_path: Path) -> None:
+    usual = host.findings()
+    found = host.findings(env={"TMPDIR": str(tmp_path)})
+    assert set(found) - set(usual) == {"temporary_dir"}
+    assert found["temporary_dir"]["evidence"] == f"{host.builder.name} cannot write to {tmp_path}"
+    assert "unset TMPDIR" in found["temporary_dir"]["remedy"]
+    by_hand = host.builder.run(["buildah", "images"], env={"TMPDIR": str(tmp_path)}, check=False)
+    told = finding_for(by_hand.stderr)
+    assert by_hand.returncode != 0 and told and told.id == "temporary_dir"
+    assert set(host.findings(env={"TMPDIR": "/var/tmp"})) == set(usual)
 
 
 def test_user_namespaces_that_are_switched_off(host: Host) -> None:

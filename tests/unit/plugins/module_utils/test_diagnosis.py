@@ -154,6 +154,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("disk_low", {"store": replace(STORE, free=2 * GIB - 1)}, "2047 MiB are free"),
     ("runtime_dir", {"runtime_dir": "/run/user/0", "runtime_dir_owner": 0}, "/run/user/0, which belongs to uid 0"),
     ("runtime_dir", {"runtime_dir_owner": None}, "/run/user/1001, which does not exist"),
+    ("temporary_dir", {"temporary_dir": "/tmp/user/0", "temporary_dir_closed": True}, "write to /tmp/user/0"),
     ("no_linger", {"linger": False}, "builder does not linger"),
     ("pause_stale", {"pause_stale": True}, "pause process"),
     ("ping_group_range", {"ping_group_range": (1, 0)}, "1 to 0, the user's group is 1001"),

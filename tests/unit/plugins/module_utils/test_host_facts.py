@@ -405,6 +405,14 @@ def test_the_runtime_directory_has_an_owner(host: Host) -> None:
     assert host.facts().runtime_dir_owner == os.getuid()
 
 
+def test_a_place_for_temporary_files_is_open_or_closed(host: Host) -> None:
+    assert (host.facts().temporary_dir, host.facts().temporary_dir_closed) == ("", False)
+    host.environment["TMPDIR"] = "/tmp/user/7"
+    assert (host.facts().temporary_dir, host.facts().temporary_dir_closed) == ("/tmp/user/7", True)
+    host.write("/tmp/user/7/file")
+    assert not host.facts().temporary_dir_closed
+
+
 def test_lingering_is_a_file_of_systemd(host: Host) -> None:
     host.write("/run/systemd/system/file")
     assert host.facts().linger is False

@@ -23,7 +23,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import Hos
 
 TOOLS = {"buildah": "1.39.3", "skopeo": "1.18.0", "crun": "1.21", "setcap": "", "modprobe": ""}
 APT = ["apt-get update", "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {}"]
-AS_USER = "runuser -u builder -- env -C / XDG_RUNTIME_DIR=/run/user/1001 HOME=/home/builder "
+AS_USER = "runuser -u builder -- env -C / -u TMPDIR XDG_RUNTIME_DIR=/run/user/1001 HOME=/home/builder "
 
 
 def tables(subuid: str, subgid: str | None = None, **accounts: Any) -> Host:
@@ -108,7 +108,7 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
          "linger": False},
         ["systemctl stop user-1001.slice",
          ("usermod --del-subgids 4294967294-4294967294 builder && "
-          "runuser -u builder -- env -C / -u XDG_RUNTIME_DIR HOME=/home/builder "
+          "runuser -u builder -- env -C / -u TMPDIR -u XDG_RUNTIME_DIR HOME=/home/builder "
           f"buildah unshare find {STORE.graphroot}/ -mindepth 1 -delete && "
           "usermod --del-subgids 100000-165535 builder && usermod --add-subgids 165536-231071 builder")]),
     "a store that is the home": (
@@ -246,7 +246,8 @@ def test_a_finding_without_commands_says_why() -> None:
 def test_names_cannot_break_out() -> None:
     facts = replace(FACTS, user="a b", home="/home/it's", session_dir="")
     words = shlex.split(as_user(facts, "true"))
-    assert words == ["runuser", "-u", "a b", "--", "env", "-C", "/", "-u", "XDG_RUNTIME_DIR", "HOME=/home/it's", "true"]
+    assert words == ["runuser", "-u", "a b", "--", "env", "-C", "/", "-u", "TMPDIR", "-u", "XDG_RUNTIME_DIR",
+                     "HOME=/home/it's", "true"]  # fmt: skip
 
 
 def test_a_package_is_asked_for_once() -> None:
