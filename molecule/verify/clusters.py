@@ -34,9 +34,13 @@ CLUSTER_BUILDER = [{"ansible.builtin.import_role": {"name": "rootless.buildah.cl
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of a controller: it has this checkout's collection, and kubectl for connections."""
-    collections = {"ANSIBLE_COLLECTIONS_PATH": ENVIRONMENT["ANSIBLE_COLLECTIONS_PATH"]}
-    return {**os.environ, **collections, "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}"}
+    """Return the variables of a controller: it has this checkout's collection, and kubectl for connections.
+
+    What Molecule sets for its own plays is not among them: its callbacks would write into what tests read.
+    """
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    own = {name: ENVIRONMENT[name] for name in ("ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_HOME")}
+    return {**usual, **own, "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}"}
 
 
 @dataclass(frozen=True)

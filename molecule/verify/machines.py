@@ -53,8 +53,8 @@ def playbook(path: str, limit: str, variables: Mapping[str, Any], *arguments: st
     argv = [sys.executable, "-m", "ansible", "playbook", *(f"--inventory={path}" for path in INVENTORIES)]
     return subprocess.run(
         [*argv, f"--limit={limit}", "--extra-vars", json.dumps(variables), *arguments, str(ROOT / path)],
-        env={**ENVIRONMENT, **os.environ, "ANSIBLE_SSH_ARGS": f"-F {ROOT}/.cache/machines/ssh_config",
-             "ANSIBLE_PIPELINING": "true", "ANSIBLE_HOME": str(ROOT / ".ansible"), "LC_ALL": "C.UTF-8"},
+        env={**ENVIRONMENT, "ANSIBLE_SSH_ARGS": f"-F {ROOT}/.cache/machines/ssh_config",
+             "ANSIBLE_PIPELINING": "true", "LC_ALL": "C.UTF-8"},
         capture_output=True, text=True, check=False)  # fmt: skip
 
 

@@ -16,7 +16,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "rootless.buildah"
 # Where Ansible finds the checkout under its full name; made by the Makefile.
-ENVIRONMENT = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections")}
+ENVIRONMENT = {
+    **os.environ,
+    "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
+    "ANSIBLE_HOME": str(ROOT / ".ansible"),
+}
 
 
 def files(*patterns: str) -> list[str]:
