@@ -61,7 +61,7 @@ def test_the_place_for_temporary_files_may_be_closed_to_the_builder(
     closed = {"TMPDIR": str(tmp_path)}
     # A login of the task would have a place of its own made for the build before it is looked for.
     login = str(builder.write("login.json", registry.auth_file, 0o600))
-    image = {**image, "registry_auth_file": login, "registry_username": None, "registry_password": None}
+    image = {**image, "registry_auth_file": login, "registry_username": None, "registry_password": None, "load": True}
     predicted = builder.module("buildah_build", check=True, env=closed, **image)
     first = builder.module("buildah_build", env=closed, **image)
     second = builder.module("buildah_build", env=closed, **image)
