@@ -2,7 +2,7 @@
 # Runs a command in each of some images: BUILDAH IMAGE COMMAND, again and again. The first and the last are words of a
 # shell. Prints the image and the first line of what the command printed.
 # HOME and the working directory of another user may have come along with sudo, and a TMPDIR that is closed with su.
-[ -w "${TMPDIR:-/tmp}" ] || unset TMPDIR
+[ -w "${TMPDIR:-/tmp}/." ] || unset TMPDIR
 HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
 export HOME
 cd "$HOME" || exit
