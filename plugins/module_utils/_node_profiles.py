@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which builds a node can run: its labels, each with its reasons. Pure.
 
-Profiles: A is a pod with a user namespace (hostUsers: false) and both node profiles, B one of an ordinary user with
-both, C builds without RUN steps and needs nothing. Floors: Kubernetes' documentation of user namespaces for pods.
+Profiles: A is the root of a pod with a user namespace (hostUsers: false) and both node profiles, B an ordinary user
+with both. C is an ordinary user in a pod like that of A, and needs of the node what A needs. Floors: Kubernetes'
+documentation of user namespaces for pods.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def against_a(node: NodeFacts) -> list[str]:
 
 def profiles(node: NodeFacts) -> dict[str, dict[str, Any]]:
     """Return for a, b and c whether the node can run it and, if not, why."""
-    against = {"a": against_a(node), "b": against_b(node), "c": []}
+    against = {"a": against_a(node), "b": against_b(node), "c": against_a(node)}
     return {name: {"able": not reasons, "reasons": reasons} for name, reasons in against.items()}
 
 
