@@ -89,6 +89,15 @@ class Cluster:
         """Return objects of the namespace."""
         return list(json.loads(self.kubectl("get", kind, "--output=json", *arguments))["items"])
 
+    def account(self, name: str, place: Path) -> str:
+        """Return the path of a kubeconfig file of a service account; it is written to a directory."""
+        config = yaml.safe_load(self.place.kubeconfig.read_text(encoding="utf-8"))
+        for user in config["users"]:
+            user["user"] = {"token": self.kubectl("create", "token", name).strip()}
+        path = place / f"{name}.kubeconfig"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return str(path)
+
     def names(self, kind: str) -> set[str]:
         """Return the names of the objects of a kind that the collection made."""
         return {one["metadata"]["name"] for one in self.get(kind, OURS)}

@@ -132,7 +132,8 @@ def build_defaults(settings: Settings) -> dict[str, str]:
             f"{contexts} is no repository", "it has no registry, or a tag", "Write it as registry[:port]/path"
         )
     # The names that buildah_job reads.
-    return {"image": str(settings["image"]), "contexts": contexts}
+    found = {"image": str(settings["image"]), "contexts": contexts}
+    return {**found, "selinux_type": settings["selinux_type"]} if settings["selinux_type"] else found
 
 
 def secret_objects(settings: Settings) -> list[Object]:

@@ -25,32 +25,37 @@ def admission_trials(settings: Mapping[str, Any], namespaces: Sequence[Mapping[s
 
     :param settings: the variables of the role cluster_builder without their prefix.
     :param namespaces: all namespaces; pods of one without the label must not use the profiles.
-    :return: dictionaries with ``what``, ``pod``, and ``refused``: words of the refusal, empty when it must be admitted.
+    :return: dictionaries with ``what``, ``pod``, ``refused``: words of the refusal, empty when it must be admitted, and
+        ``may_drop``: whether the API server may drop hostUsers, because builds do without.
     """
     namespace, image = settings["namespace"], settings["image"]
     foreign = foreign_namespace(namespaces, namespace)
     against = "violates PodSecurity"
     restricted = against if settings["pod_security"] == "restricted" else ""
     trials = [
-        {"what": "a build of profile A", "pod": trial_pod(A, namespace, image), "refused": restricted},
-        {"what": "a build of profile C", "pod": trial_pod(C, namespace, image), "refused": ""},
+        {"what": "a build of profile A", "pod": trial_pod(A, settings), "refused": restricted},
+        {"what": "a build of profile C", "pod": trial_pod(C, settings), "refused": ""},
         {"what": "a privileged pod", "pod": _privileged(namespace, image), "refused": against},
     ]
     if settings["policy"] and not restricted:
         refused = "" if settings["allow_profile_b"] else f"label {ALLOW_B}=true"
-        trials.append({"what": "a build of profile B", "pod": trial_pod(B, namespace, image), "refused": refused})
+        trials.append({"what": "a build of profile B", "pod": trial_pod(B, settings), "refused": refused})
     if settings["policy"] and foreign:
-        pod = trial_pod(A, foreign, image, account="default")
+        pod = trial_pod(A, {**settings, "namespace": foreign}, account="default")
         trials.append(
             {"what": f"a pod with the profiles in {foreign}", "pod": pod, "refused": f"with the label {BUILDS}=true"}
         )
-    return trials
+    return [{**trial, "may_drop": bool(settings["allow_profile_b"])} for trial in trials]
 
 
-def trial_pod(profile: str, namespace: str, image: str, account: str = NAME) -> dict[str, Any]:
-    """Return the pod of a build of a profile, with nothing to do and little room on the disk."""
-    settings = PodSettings(image, profile, storage="64Mi", service_account=account)
-    return _pod(namespace, pod_spec(NO_WORK, settings))
+def trial_pod(profile: str, settings: Mapping[str, Any], account: str = NAME) -> dict[str, Any]:
+    """Return the pod of a build of a profile, with nothing to do and little room on the disk.
+
+    :param settings: as for :func:`admission_trials`; those of a build are ``namespace``, ``image``, ``selinux_type``.
+    """
+    labelled = settings["selinux_type"]
+    pod = PodSettings(settings["image"], profile, storage="64Mi", service_account=account, selinux_type=labelled)
+    return _pod(settings["namespace"], pod_spec(NO_WORK, pod))
 
 
 def _privileged(namespace: str, image: str) -> dict[str, Any]:
@@ -79,10 +84,11 @@ def admission_problems(trials: Sequence[Mapping[str, Any]], answers: Sequence[Ma
                 problems.append(f"{trial['what']} is refused, but not because of {trial['refused']!r}: {words}")
         elif trial["refused"]:
             problems.append(f"{trial['what']} is admitted")
-        elif trial["pod"]["spec"].get("hostUsers") != _spec(answer).get("hostUsers"):
+        elif not trial["may_drop"] and trial["pod"]["spec"].get("hostUsers") != _spec(answer).get("hostUsers"):
             problems.append(
                 f"{trial['what']} is admitted, but the API server drops hostUsers: false; it is older than Kubernetes "
-                "1.33, or its feature UserNamespacesSupport is off; profile B remains"
+                "1.33, or its feature UserNamespacesSupport is off; profile B remains, with "
+                "cluster_builder_allow_profile_b: true"
             )
     return problems
 

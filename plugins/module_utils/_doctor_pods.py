@@ -14,9 +14,12 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch impor
 Object = Mapping[str, Any]
 
 
-def doctor_trial(node: str, profile: str, namespace: str, image: str) -> dict[str, Any]:
-    """Return the ``job`` whose pod is asked on a node, and its ``pod`` alone."""
-    job = doctor_job(profile, node, image, namespace)
+def doctor_trial(node: str, profile: str, namespace: str, defaults: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ``job`` whose pod is asked on a node, and its ``pod`` alone.
+
+    :param defaults: what builds of the namespace have in common: the data of its ConfigMap.
+    """
+    job = doctor_job(profile, node, namespace, defaults)
     return {"job": job, "pod": pod_of(job, f"doctor-{profile}-trial")}
 
 

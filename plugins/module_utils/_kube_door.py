@@ -195,7 +195,7 @@ def _explained(error: Any, call: str, host: str) -> KubernetesError:
         cause, reason = str(error.reason or error.body), ""
     remedies = {
         401: "Check the login that kubeconfig and context name",
-        403: "Grant the right in the namespace; role cluster_builder lists what builds need",
+        403: "Grant the right in the namespace; examples/cluster/rights.yml has what builds need",
         404: "Check namespace, and that the cluster has this kind of objects",
     }
     return KubernetesError(

@@ -184,6 +184,7 @@ class KubeEngine(KubePlanner):
         return PodSettings(
             image=self._option("image", defaults, "image"),
             profile=profile,
+            selinux_type=self._options["selinux_type"] or defaults.get("selinux_type"),
             tolerations=tuple(self._options["tolerations"] or ()),
             **chosen,
         )

@@ -63,6 +63,7 @@ class PodSettings:
     :param storage: a quantity: how much room a build has on its node.
     :param resources: requests and limits of the containers.
     :param cache_claim: a claim of a volume that keeps layers from one Job to the next.
+    :param selinux_type: what the pod asks for where nodes have SELinux; None: nothing.
     """
 
     image: str
@@ -79,6 +80,7 @@ class PodSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     service_account: str = "rootless-buildah"
     cache_claim: Optional[str] = None
+    selinux_type: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def pod_spec(work: Work, settings: PodSettings) -> dict[str, Any]:
         if settings.profile == A
         else {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "runAsNonRoot": True}
     )
+    labelled = {"seLinuxOptions": {"type": settings.selinux_type}} if settings.selinux_type else {}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -182,6 +185,7 @@ def pod_spec(work: Work, settings: PodSettings) -> dict[str, Any]:
         "terminationGracePeriodSeconds": 10,
         "securityContext": {
             **user,
+            **labelled,
             "seccompProfile": {"type": "Localhost", "localhostProfile": SECCOMP_PROFILE},
             "appArmorProfile": {"type": "Localhost", "localhostProfile": APPARMOR_PROFILE},
         },
@@ -209,13 +213,15 @@ def pod_of(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def doctor_job(profile: str, node: str, image: str, namespace: str) -> dict[str, Any]:
+def doctor_job(profile: str, node: str, namespace: str, defaults: Mapping[str, str]) -> dict[str, Any]:
     """Return a Job (batch/v1) whose pod waits on a node to be asked: the pod of a build, with nothing to do.
 
     It ends and goes by itself, should nobody be left to delete it.
+
+    :param defaults: what builds of the namespace have in common.
     """
     # The room on the disk is for what Ansible copies there.
-    settings = PodSettings(image, profile, storage="64Mi")
+    settings = PodSettings(defaults["image"], profile, storage="64Mi", selinux_type=defaults.get("selinux_type"))
     spec = pod_spec(NO_WORK, settings)
     del spec["initContainers"]
     only = {"key": "metadata.name", "operator": "In", "values": [node]}

@@ -53,6 +53,7 @@ JOB_SPEC: dict[str, Any] = {
     "tolerations": {"type": "list", "elements": "dict"},
     "priority_class": {"type": "str"},
     "runtime_class": {"type": "str"},
+    "selinux_type": {"type": "str"},
     "annotations": {"type": "dict"},
     "labels": {"type": "dict"},
     "service_account": {"type": "str", "default": PodSettings.service_account},

@@ -119,6 +119,11 @@ options:
         description:
           - RuntimeClass of the pod.
         type: str
+      selinux_type:
+        description:
+          - SELinux type of the pod. On nodes with SELinux V(container_engine_t), which may mount and which the Pod
+            Security level C(baseline) admits (Kubernetes 1.31). That of the namespace when not given.
+        type: str
       annotations:
         description:
           - More annotations of the pod.

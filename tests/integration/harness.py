@@ -26,8 +26,9 @@ PYTHON = "/usr/bin/python3"
 
 
 def base_script() -> str:
-    """Return the script of the examples that makes a Debian base, for an archive that may be a snapshot."""
-    text = (CHECKOUT / "examples/scripts/debian-base.sh").read_text()
+    """Return the script of the examples that makes a Debian base, as playbooks read files, for an archive that may be a
+    snapshot."""
+    text = (CHECKOUT / "examples/scripts/debian-base.sh").read_text().rstrip()
     changed = text.replace("mmdebstrap --quiet", "mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until \"false\"'")
     assert changed != text
     return changed

@@ -82,8 +82,9 @@ def _builds_b(builds: Cluster, builder_role: dict[str, Any], builder_image: str)
 
 @pytest.fixture(name="builds_c", scope="session")
 def _builds_c(builds: Cluster, builder_role: dict[str, Any], builder_image: str) -> Cluster:
-    """Another one, where the Pod Security level restricted is enforced."""
-    return _another(builds, builder_role, builder_image, "builds-c", cluster_builder_pod_security="restricted")
+    """Another one, where the Pod Security level restricted is enforced, as on nodes with SELinux."""
+    return _another(builds, builder_role, builder_image, "builds-c", cluster_builder_pod_security="restricted",
+                    cluster_builder_selinux_type="container_engine_t")  # fmt: skip
 
 
 def _another(builds: Cluster, role: dict[str, Any], image: str, namespace: str, **variables: Any) -> Cluster:

@@ -49,7 +49,7 @@ class Pods:
 
         :param change: is handed the pod's specification and that of its container.
         """
-        pod = doctor_trial(NODES[0], profile, self.space.namespace, self._image)["pod"]
+        pod = doctor_trial(NODES[0], profile, self.space.namespace, {"image": self._image})["pod"]
         pod["metadata"]["name"] = name
         (container,) = pod["spec"]["containers"]
         # Without the guard, which stops some of these before they can be asked.

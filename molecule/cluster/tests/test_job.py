@@ -19,6 +19,7 @@ from typing import Any, Mapping
 import pytest
 
 from ansible_collections.rootless.buildah.molecule.verify.clusters import OURS, PATIENCE, Cluster
+from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 SECRET = "s3cret-of-a-build"
@@ -167,6 +168,17 @@ def test_without_steps_nothing_but_a_user_namespace_is_needed(
     result = builds_c.build(context, "trials/restricted:3", job={"profile": "c"}, **options)
     assert result["failed"] and "COPY --from without --chown=0:0 at line 2, RUN at line 3" in result["msg"]
     assert not builds_c.names("jobs")
+
+
+def test_the_rights_of_the_example_are_enough(builds: Cluster, small: str, context: Path, tmp_path: Path) -> None:
+    builds.kubectl("apply", f"--filename={ROOT}/examples/cluster/rights.yml")
+    kubeconfig = builds.account("ci", tmp_path)
+    (context / "Containerfile").write_text(f"FROM {small}\nRUN echo made > /made\n")
+    secrets = [{"id": "token", "value": SECRET}]
+    built = builds.build(context, "trials/rights:1", secrets=secrets, kubeconfig=kubeconfig)
+    assert (built["failed"], built["built"]) == (False, True), built
+    again = builds.build(context, "trials/rights:1", secrets=secrets, kubeconfig=kubeconfig)
+    assert (again["failed"], again["changed"]) == (False, False), again
 
 
 def test_without_a_network_there_is_none(builds: Cluster, small: str, context: Path) -> None:

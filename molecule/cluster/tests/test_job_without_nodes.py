@@ -27,7 +27,10 @@ def _space(cluster: Cluster) -> Iterator[Cluster]:
     labels = ("pod-security.kubernetes.io/enforce=baseline", "rootless.buildah/builds=true")
     space.kubectl("label", "namespace", space.namespace, *labels)
     space.kubectl("create", "serviceaccount", "rootless-buildah")
-    defaults = {"image": f"{space.registry}/builder@sha256:{'1' * 64}", "contexts": f"{space.registry}/contexts"}
+    defaults = {
+        "image": f"{space.registry}/builder@sha256:{'1' * 64}", "contexts": f"{space.registry}/contexts",
+        "selinux_type": "container_engine_t",
+    }  # fmt: skip
     literals = (f"--from-literal={name}={value}" for name, value in defaults.items())
     space.kubectl("create", "configmap", "rootless-buildah", *literals)
     yield space
@@ -77,6 +80,9 @@ def test_secrets_are_in_secrets_that_go_with_the_job(space: Cluster, context: Pa
         kept = space.get("secrets")
         assert {one["metadata"]["name"].rpartition("-")[2] for one in kept} == {"pull", "push", "secrets"}
         assert {one["metadata"]["ownerReferences"][0]["uid"] for one in kept} == {job["metadata"]["uid"]}
+        # What the namespace says of all builds.
+        labelled = job["spec"]["template"]["spec"]["securityContext"]["seLinuxOptions"]
+        assert labelled == {"type": "container_engine_t"}
     finally:
         run.kill()
         run.communicate()
@@ -172,6 +178,13 @@ def test_a_namespace_that_is_not_ready_is_told(space: Cluster, context: Path) ->
     space.kubectl("delete", "configmap", "rootless-buildah")
     result = space.build(context, "unready:1", job=NOWHERE)
     assert result["failed"] and "cluster_builder" in result["remedy"]
+
+
+def test_rights_that_are_missing_are_named(space: Cluster, context: Path, tmp_path: Path) -> None:
+    result = space.build(context, "powerless:1", job=NOWHERE, kubeconfig=space.account("rootless-buildah", tmp_path))
+    assert result["failed"] and 'cannot get resource "configmaps"' in result["cause"]
+    assert "rights.yml" in result["remedy"]
+    assert nothing_is_left(space)
 
 
 @pytest.mark.parametrize("change, words", [

@@ -44,6 +44,7 @@ SETTINGS: dict[str, Any] = {
     "pull": False,
     "push": True,
     "context_repository": "",
+    "selinux_type": "",
     "image": IMAGE,
     "undecided": False,
 }
@@ -241,6 +242,27 @@ def test_answers_that_are_as_they_must_be() -> None:
     answers: list[dict[str, Any]] = [{"msg": f"x {each['refused']} y"} for each in shown]
     answers[:2] = [{"result": one["pod"]} for one in shown[:2]]
     assert admission_problems(shown, answers) == []
+
+
+def test_a_cluster_without_user_namespaces_builds_as_profile_b_where_that_is_allowed() -> None:
+    def dropped(pod: dict[str, Any]) -> dict[str, Any]:
+        return {**pod, "spec": {name: value for name, value in pod["spec"].items() if name != "hostUsers"}}
+
+    for allowed in (True, False):
+        shown = [one for one in trials(allow_profile_b=allowed) if not one["refused"]]
+        problems = admission_problems(shown, [{"result": dropped(one["pod"])} for one in shown])
+        assert len(problems) == (0 if allowed else 2)
+        assert all("cluster_builder_allow_profile_b" in each for each in problems)
+
+
+def test_where_nodes_have_selinux_builds_ask_for_a_type() -> None:
+    labelled = {"type": "container_engine_t"}
+    for one in trials(selinux_type="container_engine_t"):
+        if one["what"] != "a privileged pod":
+            assert one["pod"]["spec"]["securityContext"]["seLinuxOptions"] == labelled
+    assert plan(selinux_type="container_engine_t")["defaults"]["selinux_type"] == "container_engine_t"
+    assert "selinux_type" not in plan()["defaults"]
+    assert not any("seLinuxOptions" in one["pod"]["spec"].get("securityContext", {}) for one in trials())
 
 
 @pytest.mark.parametrize(

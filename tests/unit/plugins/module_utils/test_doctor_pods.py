@@ -17,6 +17,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._doctor_pods impo
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest import PodSettings, Work, pod_spec
 
 IMAGE = "registry.example.com/builder@sha256:" + "1" * 64
+DEFAULTS = {"image": IMAGE, "contexts": "registry.example.com/contexts", "selinux_type": "container_engine_t"}
 NAME = "doctor-a-x7k2p"
 WAITING: dict[str, Any] = {"metadata": {"name": NAME}}
 
@@ -41,8 +42,9 @@ def ids(told: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("profile", ["a", "b"])
 def test_the_pod_has_the_settings_of_a_build(profile: str) -> None:
-    build = pod_spec(Work("i", "k", "c", "d", True, (), (), ()), PodSettings(IMAGE, profile))
-    trial = doctor_trial("node-1", profile, "builds", IMAGE)
+    settings = PodSettings(IMAGE, profile, selinux_type="container_engine_t")
+    build = pod_spec(Work("i", "k", "c", "d", True, (), (), ()), settings)
+    trial = doctor_trial("node-1", profile, "builds", DEFAULTS)
     asked = trial["job"]["spec"]["template"]["spec"]
     for name in ("securityContext", "hostUsers", "nodeSelector", "serviceAccountName", "automountServiceAccountToken"):
         assert asked.get(name) == build.get(name)
@@ -56,7 +58,7 @@ def test_the_pod_has_the_settings_of_a_build(profile: str) -> None:
 
 
 def test_it_is_for_one_node_and_goes_by_itself() -> None:
-    job = doctor_trial("node-1", "a", "builds", IMAGE)["job"]
+    job = doctor_trial("node-1", "a", "builds", DEFAULTS)["job"]
     (term,) = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"][
         "requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]  # fmt: skip
     assert term == {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}
