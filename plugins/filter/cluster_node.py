@@ -14,7 +14,6 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.rootless.buildah.plugins.filter.hosts import explained
 from ansible_collections.rootless.buildah.plugins.module_utils import _node_seen as node
 from ansible_collections.rootless.buildah.plugins.module_utils._containerd import Engine, Wishes, engine_plan
-from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._kubelet import Kubelet, kubelet_plan, stranded
 from ansible_collections.rootless.buildah.plugins.module_utils._node_profiles import labels, profiles
 from ansible_collections.rootless.buildah.plugins.module_utils._node_registries import given_way, registry_places
@@ -47,18 +46,6 @@ def of_kubelet(seen: Mapping[str, Any], pids_limit: int, max_pods: int = 0) -> d
     return asdict(kubelet_plan(Kubelet(seen["kubelet"]["arguments"], files), int(pids_limit), int(max_pods)))
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn this collection's own errors, which have cause and remedy, into Ansible's."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except BuildahError as error:
-            raise AnsibleFilterError(str(error)) from error
-
-    return call
-
-
 def stranded_pods(mappings: Sequence[str], ranges: Sequence[Mapping[str, int]], ids_per_pod: int) -> list[int]:
     """Return the first ids of running pods that none of the ranges holds whole."""
     outside = [set(stranded(mappings, item["start"], item["count"], ids_per_pod)) for item in ranges]
@@ -83,4 +70,4 @@ class FilterModule:
             "seccomp_profile": build_profile,
             "stranded_pods": stranded_pods,
         }
-        return {name: explained(name, told(function)) for name, function in functions.items()}
+        return {name: explained(name, function) for name, function in functions.items()}

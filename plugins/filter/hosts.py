@@ -24,17 +24,20 @@ from ansible_collections.rootless.buildah.plugins.module_utils._doctor_report im
     doctor_report,
     doctor_table,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import files_below
 from ansible_collections.rootless.buildah.plugins.module_utils._proc_net import listeners
 from ansible_collections.rootless.buildah.plugins.module_utils._site_table import site_table
 
 
 def explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn what a wrong input raises into an error that names the filter."""
+    """Turn the collection's own errors, which have cause and remedy, and what a wrong input raises into Ansible's."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
+        except BuildahError as error:
+            raise AnsibleFilterError(str(error)) from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AnsibleFilterError(f"rootless.buildah.{name}: {error!r}") from error
 

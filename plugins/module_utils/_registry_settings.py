@@ -12,8 +12,10 @@ import json
 from typing import Any, Iterable, Mapping
 
 from ansible_collections.rootless.buildah.plugins.module_utils._auth import login_entry
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 
 Registry = Mapping[str, Any]
+_LOCAL = ("local", "ansible.builtin.local")
 
 
 def unite(*lists: Iterable[Registry]) -> list[dict[str, Any]]:
@@ -26,20 +28,42 @@ def unite(*lists: Iterable[Registry]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def known(names: Iterable[str], variables: Mapping[str, Mapping[str, Any]], fact: str) -> list[dict[str, Any]]:
-    """Return what builders have to know about the registries of an inventory.
+def known(
+    names: Iterable[str], variables: Mapping[str, Mapping[str, Any]], fact: str, builder: str
+) -> list[dict[str, Any]]:
+    """Return what a builder has to know about the registries of an inventory.
 
     :param names: the hosts that run a registry.
     :param variables: the variables of all hosts.
     :param fact: the variable in which a registry host tells about itself; a host without it has no registry (yet).
+    :param builder: the host that builds.
+    :raises InputError: for a registry that only its own host can reach.
     """
     found = []
     for name in names:
         told = variables.get(name, {}).get(fact)
         if told:
+            if _is_loopback(told["address"]) and _machine(name, variables) != _machine(builder, variables):
+                raise InputError(
+                    f"the registry of {name} cannot be reached from {builder}",
+                    f"its address is {told['address']}, which means {builder} itself there",
+                    f"Set build_registry_listen: 0.0.0.0, build_registry_address: {name}:5000 and "
+                    f"build_registry_tls: true for {name}",
+                )
             authority = told["ca_cert"] or None
             found.append({"registry": told["address"], "insecure": bool(told["insecure"]), "ca_cert": authority})
     return unite(found)
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _machine(host: str, variables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return by what a host of the inventory is reached; names of one machine have that in common."""
+    told = variables.get(host, {})
+    return "local" if told.get("ansible_connection") in _LOCAL else str(told.get("ansible_host", host))
 
 
 def registries_conf(registries: Iterable[Registry]) -> str:

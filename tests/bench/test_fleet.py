@@ -76,7 +76,6 @@ def site(machine: Machine, names: int, forks: int) -> str:
         "ansible_connection": "local",
         "ansible_python_interpreter": "/usr/bin/python3",
         "build_images_images": [image],
-        "build_images_user": "{{ builder_user }}",
         "builder_user": "builder",
     }
     groups = {"builders": {"hosts": hosts, "vars": variables}, "registry": {"hosts": {"builder00": {}}}}

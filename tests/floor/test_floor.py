@@ -35,9 +35,10 @@ def test_it_knows_all_roles(floor: Floor) -> None:
     assert set(json.loads(floor.run("ansible-doc", "--json", "-t", "role", *names).stdout)) == set(names)
 
 
+@pytest.mark.parametrize("inventory", ["localhost", "three-hosts"])
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_it_accepts_the_playbooks(floor: Floor, playbook: str) -> None:
-    floor.run("ansible-playbook", "-i", "examples/localhost", "--syntax-check", playbook)
+def test_it_accepts_the_playbooks(floor: Floor, playbook: str, inventory: str) -> None:
+    floor.run("ansible-playbook", "-i", f"examples/{inventory}", "--syntax-check", playbook)
 
 
 @every_python

@@ -780,6 +780,32 @@ class TestSite:
         assert host.site(groups=["image_store_server"]).changed == 0
         assert host.site("teardown", groups=["image_store_server"]).status == 0
 
+    def test_a_registry_that_builders_cannot_reach_is_told(self, host: Host) -> None:
+        elsewhere = {**host.variables, "ansible_host": "registry.invalid"}
+        inventory = host.inventory(["builders"])
+        hosts = yaml.safe_load(inventory.read_text(encoding="utf-8"))
+        told = {"address": "127.0.0.1:5000", "insecure": True, "ca_cert": ""}
+        # As if its role had run there.
+        hosts["registry"] = {"hosts": {"elsewhere": {**elsewhere, "rootless_buildah_registry": told}}}
+        inventory.write_text(yaml.safe_dump(hosts), encoding="utf-8")
+        try:
+            done = host.ansible("rootless.buildah.site", inventory, OURS, "--limit=machine")
+            assert done.status != 0
+            assert "the registry of elsewhere cannot be reached from machine" in done.words
+            assert "build_registry_address: elsewhere:5000" in done.words
+        finally:
+            host.site("teardown", groups=["builders"])
+
+    def test_what_one_node_does_not_bear_is_not_tried_on_the_next(self, host: Host) -> None:
+        inventory = host.inventory(["cluster_nodes"], {"second": host.variables})
+        try:
+            done = host.ansible("rootless.buildah.site", inventory, OURS)
+            assert done.status != 0
+            assert "machine: Check" in done.words
+            assert "second: left alone, because machine is not ready" in done.words
+        finally:
+            host.ansible("rootless.buildah.teardown", inventory, OURS)
+
     def test_a_host_that_is_no_node_is_told_so(self, host: Host) -> None:
         try:
             failed = host.site(groups=["cluster_nodes"])

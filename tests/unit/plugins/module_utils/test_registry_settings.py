@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._registry_settings import (
     auth_json,
     known,
@@ -59,5 +62,25 @@ def test_registries_of_the_inventory_come_without_credentials() -> None:
         "two": {"fact": {"address": "two:5000", "insecure": True, "ca_cert": "", **login}},
         "three": {},
     }
-    assert known(["one", "two", "three", "four"], variables, "fact") == [
+    assert known(["one", "two", "three", "four"], variables, "fact", "five") == [
         {"registry": "one:5000", "insecure": False, "ca_cert": "PEM"}, {"registry": "two:5000", "insecure": True}]
+
+
+@pytest.mark.parametrize("builder, registry, reachable", [
+    ({}, {}, False),
+    ({"ansible_host": "10.0.0.1"}, {"ansible_host": "10.0.0.2"}, False),
+    ({"ansible_host": "10.0.0.1"}, {"ansible_host": "10.0.0.1"}, True),
+    ({"ansible_connection": "local"}, {"ansible_connection": "ansible.builtin.local"}, True),
+])
+@pytest.mark.parametrize("address", ["127.0.0.1:5000", "localhost:5000", "[::1]:5000"])
+def test_a_registry_on_loopback_is_for_its_own_machine(
+    builder: dict[str, str], registry: dict[str, str], reachable: bool, address: str
+) -> None:
+    told = {"address": address, "insecure": True, "ca_cert": ""}
+    variables = {"builder": builder, "registry": {**registry, "fact": told}}
+    assert known(["registry"], variables, "fact", "registry") == [{"registry": address, "insecure": True}]
+    if reachable:
+        assert known(["registry"], variables, "fact", "builder") == [{"registry": address, "insecure": True}]
+    else:
+        with pytest.raises(InputError, match="build_registry_address: registry:5000"):
+            known(["registry"], variables, "fact", "builder")
