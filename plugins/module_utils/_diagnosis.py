@@ -146,7 +146,16 @@ def _crun_missing(facts: Facts) -> str:
 
 
 def _needs_fuse(facts: Facts) -> bool:
-    return facts.native_overlay is False and facts.store.driver in ("", "overlay")
+    store = facts.store
+    return store.driver in ("", "overlay") and (facts.native_overlay is False or _is_fuse(facts))
+
+
+def _is_fuse(facts: Facts) -> bool:
+    return facts.store.mount_program.endswith("fuse-overlayfs") or facts.store.made_with_fuse
+
+
+def _can_be_native(facts: Facts) -> bool:
+    return bool(facts.native_overlay) and facts.store.filesystem not in ("overlay", *NETWORK_FILESYSTEMS)
 
 
 def _fuse_missing(facts: Facts) -> str:
@@ -164,12 +173,14 @@ def _native_overlay(facts: Facts) -> str:
 
 
 def _fuse_needless(facts: Facts) -> str:
-    needless = facts.native_overlay and facts.store.mount_program.endswith("fuse-overlayfs")
-    return f"mount_program is {facts.store.mount_program}" if needless else ""
+    if not (_is_fuse(facts) and _can_be_native(facts)):
+        return ""
+    program = facts.store.mount_program
+    return f"mount_program is {program}" if program else f"{facts.store.graphroot} was made with fuse-overlayfs"
 
 
 def _graphroot_filesystem(facts: Facts) -> str:
-    stacked = facts.store.filesystem == "overlay" and not facts.store.mount_program and facts.store.driver != "vfs"
+    stacked = facts.store.filesystem == "overlay" and not _is_fuse(facts) and facts.store.driver != "vfs"
     wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
     return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""
 

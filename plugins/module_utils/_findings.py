@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Optional, Pattern, Sequence
+from typing import Any, Optional, Sequence
 
 # An error: builds fail, or are not safe from each other. A warning: builds work, with less than this host could give.
 ERROR, WARNING = "error", "warning"
@@ -25,7 +25,6 @@ class Finding:
     :param severity: ``error`` or ``warning``.
     :param cause: what is wrong and why it matters.
     :param remedy: what to do, naming the role that does it.
-    :param pattern: what tools print when it strikes; None for what no tool tells.
     :param by_hand: why no command cures it, where none does; the commands themselves are in _remedies.
     :param in_pod: what to do about it in a pod, where that is another thing; no command in a pod lasts.
     """
@@ -34,7 +33,6 @@ class Finding:
     severity: str
     cause: str
     remedy: str
-    pattern: Optional[Pattern[str]] = None
     by_hand: str = ""
     in_pod: str = ""
 
@@ -68,13 +66,6 @@ class Finding:
         }
 
 
-def _finding(
-    name: str, severity: str, cause: str, remedy: str, pattern: Optional[str] = None, by_hand: str = "",
-    in_pod: str = "",
-) -> Finding:
-    return Finding(name, severity, cause, remedy, re.compile(pattern) if pattern else None, by_hand, in_pod)
-
-
 _PACKAGES = "the names of packages are known for apt-get, dnf and zypper, where these put the programs into place"
 _IMAGE = "Use the builder image of the role cluster_builder"
 _NEWUIDMAP = (
@@ -83,159 +74,139 @@ _NEWUIDMAP = (
 )
 _SUBIDS = f"{_IMAGE}, whose /etc/subuid and /etc/subgid give user build nearly all of the 65536 ids of a pod"
 
-# Of those with a pattern the first that matches counts: the most specific message stands first.
 FINDINGS: tuple[Finding, ...] = (
-    _finding(
+    Finding(
         "userns_off",
         ERROR,
         "user namespaces are switched off, or there are too few",
         "Raise user.max_user_namespaces: sysctl -w user.max_user_namespaces=15000 (role userns)",
-        r"User namespaces are not enabled in /proc/sys/user/max_user_namespaces"
-        r"|unshare\(CLONE_NEWUSER\): (Invalid argument|No space left on device)",
         by_hand="where /proc/sys is read-only, as in a container, the host has to be changed",
         in_pod="Raise user.max_user_namespaces on the node (role userns)",
     ),
-    _finding(
+    Finding(
         "userns_blocked",
         ERROR,
         "unprivileged user namespaces are blocked by a sysctl, AppArmor or seccomp",
         "Allow them for the builder user: sysctl -w kernel.unprivileged_userns_clone=1 or "
         "kernel.apparmor_restrict_unprivileged_userns=0, whichever this kernel has (role userns); "
         "in a container, another seccomp profile",
-        r"unshare\(CLONE_NEWUSER\): Operation not permitted",
         by_hand="no setting of this host blocks them: whoever started the container has to allow them",
         in_pod="Give the pod the seccomp profile that the role cluster_node puts on nodes: seccompProfile "
         "{type: Localhost, localhostProfile: rootless-build.json}; the runtime's own refuses what makes namespaces",
     ),
-    _finding(
+    Finding(
         "pod_capabilities",
         ERROR,
         "the pod lacks capabilities, so that ids cannot be mapped: root of a pod needs SETUID, SETGID and SETFCAP, "
         "another user SETUID and SETGID; or buildah unshare was called as root of a pod and maps others than its ids",
         "Add them in capabilities.add of the container, as the Jobs of buildah_job do (role cluster_node makes nodes "
         "ready for these); as root of a pod call buildah build, which needs no buildah unshare",
-        # Only root of a user namespace maps 0 to 0.
-        r"writing \\?\"0 0 .*\\?\" to /proc/\d+/[ug]id_map: .*not permitted",
         by_hand="whoever makes the pod decides on its capabilities",
     ),
-    _finding(
+    Finding(
         "newuidmap",
         ERROR,
         "the id map could not be written: newuidmap or newgidmap is missing or has no privilege",
         "Install uidmap with its setuid bit or file capabilities: setcap cap_setuid=ep on newuidmap, "
         "cap_setgid=ep on newgidmap (role builder_tools)",
-        r"[Ff]alling back to single mapping|new[ug]idmap: .*(not found|not permitted)|exec: \\?\"new[ug]idmap|"
-        r"writing \\?\".*\" to /proc/\d+/[ug]id_map: .*not permitted",
         by_hand=_PACKAGES,
         in_pod=_NEWUIDMAP,
     ),
-    _finding(
+    Finding(
         "subid_missing",
         ERROR,
         "the builder user has no or too few subordinate ids",
         "Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid)",
-        r"no subuid ranges found|cannot find (UID|GID)/(UID|GID) for user|"
-        r"potentially insufficient UIDs or GIDs available in user namespace|"
-        r"error setting owner of .*: chown .*: invalid argument",
         by_hand="usermod cannot give the ranges: another service than the files answers for them, a range stands under "
         "the uid, or no ids are left",
         in_pod=_SUBIDS,
     ),
-    _finding(
+    Finding(
         "netavark_missing",
         ERROR,
         "netavark is not where buildah looks for it",
         "Install netavark (role builder_tools)",
-        r"could not find \"netavark\"",
         by_hand=_PACKAGES,
         in_pod=f"{_IMAGE}, or install netavark in yours, in one of buildah's helper directories",
     ),
-    _finding(
+    Finding(
         "network_helper",
         ERROR,
         "the network of RUN steps cannot be made: slirp4netns or pasta is missing, or users cannot open /dev/net/tun",
         "Install them (role builder_tools), load the module tun, give a container the device, "
         "let users open /dev/net/tun (mode 0666); or use network: host",
-        r"failed to read from slirp4netns sync pipe|could not find (slirp4netns|pasta)|pasta failed with exit code",
         by_hand="this kernel has no module tun to load, or a container has to be started with the device",
     ),
-    _finding(
+    Finding(
         "cgroup_hybrid",
         WARNING,
         "crun cannot use a hybrid cgroup hierarchy, and no runtime serves users without cgroup v2; "
         "RUN steps get chroot, which is no boundary",
         "Use isolation: chroot, or boot with cgroup v2 only (role crun decides)",
-        r"cgroups in hybrid mode not supported",
         by_hand="the hierarchy is chosen when the host boots: the kernel is started with another option",
     ),
-    _finding(
+    Finding(
         "runtime_missing",
         WARNING,
         "the OCI runtime is not installed, or not the one that containers.conf makes the default; RUN steps get "
         "chroot, which is no boundary, or fail",
         "Install it, or leave the choice to buildah and install crun (role crun)",
-        r"default OCI runtime \"[^\"]*\" not found|exec: \"(crun|runc)\": executable file not found",
         by_hand="a runtime with a name of its own comes from whoever set it",
     ),
-    _finding(
+    Finding(
         "native_overlay",
         ERROR,
         "the kernel and the overlay driver do not fit together",
         "Use fuse-overlayfs 0.7.6 or newer, or a kernel from 5.13 on (roles fuse and builder_tools)",
-        r"/merged(, mount_data=.*)?: invalid argument",
         by_hand=_PACKAGES,
         in_pod="Give the node a kernel from 5.13 on (role cluster_node)",
     ),
-    _finding(
+    Finding(
         "not_unshared",
         ERROR,
         "buildah mount was called outside of the builder user's user namespace",
         "Call it under buildah unshare, as native scripts are",
-        r"cannot mount using driver \S+ in rootless mode",
         by_hand="the call itself has to be another one",
     ),
-    _finding(
+    Finding(
         "mount_denied",
         ERROR,
         "mounts are forbidden: by a security module (AppArmor or SELinux) where it says permission denied, by a "
         "seccomp filter where it says operation not permitted",
         "Let whoever starts the container choose another profile for it (in a cluster, role cluster_node)",
-        r"remount /, flags: 0x44000: (permission denied|operation not permitted)",
         by_hand="who started the container chose its profile",
         in_pod="Give the pod the AppArmor profile that the role cluster_node loads on nodes: appArmorProfile "
         "{type: Localhost, localhostProfile: rootless-build}; on SELinux seLinuxOptions {type: container_engine_t}",
     ),
-    _finding(
+    Finding(
         "disk_full",
         ERROR,
         "the disk that holds the image store is full",
         "Free space, or remove the images that have no name, buildah rmi --prune, and then those that you can spare "
         "(role builder)",
-        r"no space left on device",
         by_hand="projects have stores of their own: builder_prune prunes them (role builder)",
         in_pod="Free the disk of the node, or let the build have more of it with job.storage",
     ),
-    _finding(
+    Finding(
         "fuse_missing",
         ERROR,
-        "users cannot mount overlays here, and fuse-overlayfs, which could stand in, cannot run: it or "
-        "/dev/fuse is missing, or users cannot open the device",
+        "the image store needs fuse-overlayfs, because users cannot mount overlays here or because it was made with "
+        "it, and fuse-overlayfs cannot run: it or /dev/fuse is missing, or users cannot open the device",
         "Install fuse-overlayfs (role builder_tools) and provide the device: modprobe fuse, chmod 0666 /dev/fuse "
         "(role fuse)",
-        r"native overlay not supported and fuse-overlayfs not found",
         by_hand="this kernel has no module fuse to load, or a container has to be started with the device",
         in_pod="Give the pod the AppArmor profile rootless-build (role cluster_node), and a volume at the place of the "
         "image store; an old node needs a kernel from 5.13 on",
     ),
     # What only the doctor sees.
-    _finding(
+    Finding(
         "pod_isolation",
         ERROR,
         "a RUN step would mount a /proc of its own, which no pod may while parts of its /proc are covered (procMount)",
         "Set BUILDAH_ISOLATION: chroot in env, as the builder image does (role cluster_builder)",
         by_hand="whoever makes the pod decides on its environment",
     ),
-    _finding(
+    Finding(
         "tools_missing",
         ERROR,
         "buildah or skopeo is not installed",
@@ -243,14 +214,14 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand=_PACKAGES,
         in_pod=_IMAGE,
     ),
-    _finding(
+    Finding(
         "subid_unreadable",
         ERROR,
         "the builder user may not read the table of subordinate ids: buildah finds no range and has a single id",
-        "Let everybody read it, as shadow's own programs do: chmod a+r /etc/subuid /etc/subgid (role subid)",
+        "Let everybody read it, as shadow's own programs do: chmod a+r /etc/subuid /etc/subgid",
         in_pod=_SUBIDS,
     ),
-    _finding(
+    Finding(
         "subid_short",
         ERROR,
         "the builder user has fewer subordinate ids than images use: a file of theirs that belongs to a higher id "
@@ -260,7 +231,7 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand="as for subid_missing",
         in_pod=_SUBIDS,
     ),
-    _finding(
+    Finding(
         "subid_doubled",
         ERROR,
         "ranges of the builder user overlap one another, and newuidmap refuses to map an id twice",
@@ -269,7 +240,7 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand="as for subid_missing",
         in_pod=_SUBIDS,
     ),
-    _finding(
+    Finding(
         "subid_shared",
         WARNING,
         "a range of the builder user belongs to another user, too: each can read and change the other's containers",
@@ -277,7 +248,7 @@ FINDINGS: tuple[Finding, ...] = (
         "that user a new one (role subid); what is in that user's image store has to be pulled and built again",
         by_hand="as for subid_missing; or the image store is the user's home itself, or projects have stores",
     ),
-    _finding(
+    Finding(
         "subid_covers_account",
         ERROR,
         "a range of the builder user holds the id of a real account: a RUN step can act as that account",
@@ -285,40 +256,41 @@ FINDINGS: tuple[Finding, ...] = (
         "one (role subid); what is in the user's image store has to be pulled and built again",
         by_hand="as for subid_missing; or the image store is the user's home itself, or projects have stores",
     ),
-    _finding(
+    Finding(
         "single_mapping",
         ERROR,
         "the builder user has ranges, and newuidmap and newgidmap have their rights, but cannot map them for this "
         "process: it may gain no privileges (no_new_privs), or is in a container where the setuid bit does not serve; "
         "builds get a single id, and the first file of another owner ends them",
         "Start what builds without no_new_privs (allowPrivilegeEscalation, NoNewPrivileges=), or give the programs "
-        "file capabilities in place of the setuid bit (role builder_tools)",
+        "file capabilities in place of the setuid bit: setcap cap_setuid=ep on newuidmap, cap_setgid=ep on newgidmap",
         by_hand="whoever starts the process decides what privileges it may gain",
         in_pod=_NEWUIDMAP,
     ),
-    _finding(
+    Finding(
         "pause_stale",
         WARNING,
         "podman keeps a user namespace of the builder user that was made with other subordinate ids; what enters it "
         "sees files under wrong owners",
         "End it as that user: podman system migrate (role builder)",
     ),
-    _finding(
+    Finding(
         "crun_missing",
         WARNING,
         "this host has cgroup v2 and no crun; runc starts slower, and before 1.0.0 not at all for users",
         "Install crun (role crun)",
         by_hand=_PACKAGES,
     ),
-    _finding(
+    Finding(
         "fuse_needless",
         WARNING,
-        "the image store is set to fuse-overlayfs although this kernel lets users mount overlays, which is faster",
-        "Take mount_program out of the user's storage.conf (role builder)",
+        "the image store uses fuse-overlayfs although this kernel lets users mount overlays, which is faster",
+        "Take mount_program out of the user's storage.conf (role builder); a store that was made with it keeps it "
+        "until it is emptied, and then its images have to be pulled and built again",
         by_hand="the system's storage.conf sets it, which is every user's, or role builder keeps the user's: the role "
-        "is the remedy",
+        "is the remedy; or the store was made with it: whether its images can go is for their user to say",
     ),
-    _finding(
+    Finding(
         "graphroot_filesystem",
         ERROR,
         "the image store is on a file system that cannot hold one: network file systems refuse the owners that images "
@@ -329,18 +301,18 @@ FINDINGS: tuple[Finding, ...] = (
         in_pod="Mount a volume, such as an emptyDir, at the place of the image store: /var/lib/containers of root, "
         "~/.local/share/containers of another user (role cluster_builder has an image that is made for this)",
     ),
-    _finding(
+    Finding(
         "store_not_writable",
         ERROR,
         "the builder user may not write to the image store",
         "Give what root owns there back to the user with chown USER:, but no file of another owner: those belong to "
         "images; or set another graphroot (role builder)",
         by_hand="the store is outside of the user's home or has a symbolic link on the way: whether it is the user's "
-        "to take is for the administrator to say",
+        "to take is for the administrator to say; or its file system is mounted read-only",
         in_pod="Set fsGroup: 1000 for a volume of user build, and runAsUser: 0 for one of root; what a claim of "
         "job.cache_claim holds belongs to whoever wrote it",
     ),
-    _finding(
+    Finding(
         "store_noexec",
         ERROR,
         "the image store is on a file system that is mounted noexec, and with the driver vfs RUN steps execute from "
@@ -349,7 +321,7 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand="the driver is set elsewhere than in a storage.conf of the user's own, or overlay does not work here: "
         "the role is the remedy",
     ),
-    _finding(
+    Finding(
         "store_nosuid",
         WARNING,
         "the image store is on a file system that is mounted nosuid, and with the driver vfs sudo, su and the like "
@@ -358,7 +330,7 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand="the driver is set elsewhere than in a storage.conf of the user's own, or overlay does not work here: "
         "the role is the remedy",
     ),
-    _finding(
+    Finding(
         "disk_low",
         WARNING,
         "the disk that holds the image store is nearly full",
@@ -367,7 +339,7 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand="projects have stores of their own: builder_prune prunes them (role builder)",
         in_pod="Free the disk of the node, or let the build have more of it with job.storage",
     ),
-    _finding(
+    Finding(
         "runtime_dir",
         WARNING,
         "XDG_RUNTIME_DIR is that of another user or does not exist, as after su; buildah called by hand fails, "
@@ -377,25 +349,24 @@ FINDINGS: tuple[Finding, ...] = (
         by_hand="the variable is one of the process that calls, and no other process can change it",
         in_pod="Leave XDG_RUNTIME_DIR out of env, or let it name a directory of the user's own",
     ),
-    _finding(
+    Finding(
         "temporary_dir",
         WARNING,
         "the user cannot write to the directory that TMPDIR names, as after su; buildah called by hand fails, while "
         "the modules of this collection do without",
         "Log in as the user itself (ssh, machinectl shell) or call unset TMPDIR; in playbooks leave it out of "
         "environment",
-        r"mkdir \S+/rundir/\S+: no such file or directory",
         by_hand="the variable is one of the process that calls, and no other process can change it",
         in_pod="Leave TMPDIR out of env, or let it name a directory that the user can write to",
     ),
-    _finding(
+    Finding(
         "no_linger",
         WARNING,
         "systemd ends what the builder user runs, and removes its runtime directory with logins in it, when the last "
         "session closes",
         "Let the user linger: loginctl enable-linger USER (role builder)",
     ),
-    _finding(
+    Finding(
         "ping_group_range",
         WARNING,
         "ping does not work in RUN steps: the builder user's group is outside net.ipv4.ping_group_range",
@@ -405,7 +376,7 @@ FINDINGS: tuple[Finding, ...] = (
 )
 # What keeps Jobs of a cluster from building; the cluster tells which by itself.
 IN_CLUSTER: tuple[Finding, ...] = (
-    _finding(
+    Finding(
         "pod_security",
         ERROR,
         "the Pod Security level of the namespace does not admit pods that build; baseline does",
@@ -413,14 +384,14 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "without RUN steps can be built with job.profile: c",
         by_hand="the level of a namespace is its administrator's to choose",
     ),
-    _finding(
+    Finding(
         "pod_policy",
         ERROR,
         "a policy of the cluster refuses the pod; the profiles that builds need are for labelled namespaces only",
         "Apply the role cluster_builder to the namespace, or use a profile that its policy allows",
         by_hand="what policies allow is for the cluster's administrator to say",
     ),
-    _finding(
+    Finding(
         "pod_quota",
         ERROR,
         "the quota of the namespace has no room for the build",
@@ -428,7 +399,7 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "cluster_builder)",
         by_hand="which of them is right depends on the cluster",
     ),
-    _finding(
+    Finding(
         "pod_host_users",
         ERROR,
         "the pod has no user namespace of its own: the API server or the node ignored hostUsers, and root in the pod "
@@ -436,7 +407,7 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "Switch the feature gate UserNamespacesSupport on, upgrade to Kubernetes 1.33, or use job.profile: b",
         by_hand="feature gates are set where the control plane and the kubelets are started",
     ),
-    _finding(
+    Finding(
         "pod_userns",
         ERROR,
         "the node cannot make a user namespace for the pod: its runtime, kernel or the ids of user kubelet do not do",
@@ -444,35 +415,35 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "runc 1.2",
         by_hand="the role is the remedy",
     ),
-    _finding(
+    Finding(
         "pod_image_volume",
         ERROR,
         "the cluster mounts no images as volumes, which is how the build context gets into the pod",
         "Switch the feature gate ImageVolume on, upgrade to Kubernetes 1.35, or set job.context_mount: fetch",
         by_hand="feature gates are set where the control plane and the kubelets are started",
     ),
-    _finding(
+    Finding(
         "pod_seccomp_missing",
         ERROR,
         "the node lacks the seccomp profile rootless-build.json, without which the runtime starts no build",
         "Apply the role cluster_node to the node",
         by_hand="the role makes the profile from the distribution's own list",
     ),
-    _finding(
+    Finding(
         "pod_apparmor_missing",
         ERROR,
         "the AppArmor profile rootless-build is not loaded on the node, without which the runtime starts no build",
         "Apply the role cluster_node to the node",
         by_hand="the role writes the profile",
     ),
-    _finding(
+    Finding(
         "pod_container",
         ERROR,
         "the node's runtime does not start the container",
         "Look at the words of the runtime, and at its log on the node",
         by_hand="there are many causes",
     ),
-    _finding(
+    Finding(
         "pod_image_pull",
         ERROR,
         "the node cannot pull the builder image or the build context: the name does not mean the same to it, its "
@@ -481,7 +452,7 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "registry (role cluster_node)",
         by_hand="which of them it is, the words of the node say",
     ),
-    _finding(
+    Finding(
         "pod_registry",
         ERROR,
         "a registry refuses what a step of the Job asks of it",
@@ -490,7 +461,7 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "the role cluster_builder",
         by_hand="what the registry wants, its words say",
     ),
-    _finding(
+    Finding(
         "pod_unschedulable",
         ERROR,
         "no node takes the pod: none has the label of the profile, or none has room",
@@ -498,28 +469,28 @@ IN_CLUSTER: tuple[Finding, ...] = (
         "job.schedule_timeout",
         by_hand="which of them it is, the scheduler's words say",
     ),
-    _finding(
+    Finding(
         "pod_evicted",
         ERROR,
         "the node evicted the pod: the build needs more room on the disk than it may have, or the node's disk is full",
         "Raise job.storage, or free the node's disk",
         by_hand="how much a build may need is its user's to say",
     ),
-    _finding(
+    Finding(
         "pod_disrupted",
         ERROR,
         "nodes were drained or lost more often than a build survives",
         "Run the task again when the cluster is quiet",
         by_hand="it passes by itself",
     ),
-    _finding(
+    Finding(
         "pod_memory",
         ERROR,
         "the build needs more memory than it may have",
         "Raise limits.memory in job.resources",
         by_hand="how much a build may need is its user's to say",
     ),
-    _finding(
+    Finding(
         "pod_deadline",
         ERROR,
         "the build took longer than it may",
@@ -530,6 +501,39 @@ IN_CLUSTER: tuple[Finding, ...] = (
 BY_ID = {finding.id: finding for finding in (*FINDINGS, *IN_CLUSTER)}
 
 
+# What tools print when a finding strikes. The first that matches counts: the cause stands before its consequences.
+TOLD: tuple[tuple[str, str], ...] = (
+    ("userns_off", r"User namespaces are not enabled in /proc/sys/user/max_user_namespaces"),
+    ("userns_off", r"unshare\(CLONE_NEWUSER\): (Invalid argument|No space left on device)"),
+    ("userns_blocked", r"unshare\(CLONE_NEWUSER\): Operation not permitted"),
+    # Only root of a user namespace maps 0 to 0.
+    ("pod_capabilities", r"writing \\?\"0 0 .*\\?\" to /proc/\d+/[ug]id_map: .*not permitted"),
+    ("subid_unreadable", r"open /etc/sub[ug]id: permission denied"),
+    ("subid_missing", r"open /etc/sub[ug]id: no such file or directory|no sub[ug]id ranges found"),
+    ("subid_missing", r"cannot find (UID|GID)/(UID|GID) for user"),
+    # user_namespaces(7): the kernel refuses a map with ranges that overlap.
+    ("subid_doubled", r"new[ug]idmap: write to [ug]id_map failed: Invalid argument"),
+    ("newuidmap", r"[Ff]alling back to single mapping|new[ug]idmap: .*(not found|not permitted)"),
+    ("newuidmap", r"exec: \\?\"new[ug]idmap|writing \\?\".*\\?\" to /proc/\d+/[ug]id_map: .*not permitted"),
+    ("subid_missing", r"potentially insufficient UIDs or GIDs available in user namespace"),
+    ("subid_missing", r"error setting owner(ship)? of .*: l?chown .*: invalid argument"),
+    ("netavark_missing", r"could not find \"netavark\""),
+    ("network_helper", r"failed to read from slirp4netns sync pipe|pasta failed with exit code"),
+    ("network_helper", r"could not find (slirp4netns|pasta)"),
+    ("cgroup_hybrid", r"cgroups in hybrid mode not supported"),
+    ("runtime_missing", r"default OCI runtime \"[^\"]*\" not found|exec: \"(crun|runc)\": executable file not found"),
+    ("fuse_missing", r"native overlay not supported and fuse-overlayfs not found"),
+    ("fuse_missing", r"fuse: failed to open /dev/fuse|fuse: device not found"),
+    ("native_overlay", r"/merged(, mount_data=.*)?: invalid argument"),
+    ("not_unshared", r"cannot mount using driver \S+ in rootless mode"),
+    ("mount_denied", r"remount /, flags: 0x44000: (permission denied|operation not permitted)"),
+    ("disk_full", r"no space left on device"),
+    ("graphroot_filesystem", r"'overlay' is not supported over \w+"),
+    ("store_not_writable", r"(?m)^Error: (open|mkdir) \S+/(overlay|vfs)[^/\s]*(/\S+)?: permission denied"),
+    ("temporary_dir", r"mkdir \S+/rundir/\S+: no such file or directory"),
+)
+
+
 def known(name: str) -> dict[str, str]:
     """Return a finding as an error wants it: ``cause``, ``remedy`` and ``finding``."""
     return {"cause": BY_ID[name].cause, "remedy": BY_ID[name].remedy, "finding": name}
@@ -537,4 +541,4 @@ def known(name: str) -> dict[str, str]:
 
 def finding_for(output: str) -> Optional[Finding]:
     """Return the known cause that a failed program's output points to."""
-    return next((finding for finding in FINDINGS if finding.pattern and finding.pattern.search(output)), None)
+    return next((BY_ID[name] for name, words in TOLD if re.search(words, output)), None)

@@ -126,6 +126,7 @@ class Store:
     :param config_kind: ``missing``, ``managed`` by role builder, ``sections`` where it has a table storage,
         or ``bare``.
     :param mount_program_file: which storage.conf sets it.
+    :param made_with_fuse: whether fuse-overlayfs made it, and keeps it whatever storage.conf says now.
     :param filesystem: its type there, as in /proc/PID/mountinfo.
     :param mount_point: where that is mounted.
     :param mount_flags: how, the flags of mount(8).
@@ -145,6 +146,7 @@ class Store:
     config: str = ""
     config_kind: str = "missing"
     mount_program_file: str = ""
+    made_with_fuse: bool = False
     filesystem: str = ""
     mount_point: str = ""
     mount_flags: tuple[str, ...] = ()
@@ -514,6 +516,8 @@ class Look:
             config_kind="missing" if user is None else "managed" if MARKER in user else
                         "sections" if _search(r"(?m)^(\[storage\])\s*$", user) else "bare",
             mount_program_file=own if user is not None else of_system,
+            # containers/storage, drivers/overlay: SupportsNativeOverlay.
+            made_with_fuse=(self._read(f"{graphroot}/overlay/.has-mount-program") or "").strip() == "true",
             filesystem=mount.type,
             mount_point=mount.point,
             mount_flags=mount.flags,
@@ -572,7 +576,18 @@ class Look:
         directories = [place, *(path for path in below("*") if os.path.isdir(self._at(path)))]
         locks = [*below("*.lock"), *below("*-images/images.lock"), *below("*-layers/layers.lock")]
         needed = [*((path, os.W_OK | os.X_OK) for path in directories), *((path, os.R_OK | os.W_OK) for path in locks)]
-        return next((path for path, wanted in needed if not os.access(self._at(path), wanted)), "")
+        return next((path for path, wanted in needed if not self._may(path, wanted)), "")
+
+    def _may(self, path: str, wanted: int) -> bool:
+        """Return whether a build may use a path: modes of the user's own files do not bind root of its namespace."""
+        if os.access(self._at(path), wanted):
+            return True
+        try:
+            found = os.stat(self._at(path))
+        except OSError:
+            return False
+        own = (found.st_uid, found.st_gid) == (self._account.pw_uid, self._account.pw_gid)
+        return own and not self._read_only(path)
 
     def _uid(self, path: str) -> Optional[int]:
         try:

@@ -308,7 +308,7 @@ def _edit(facts: Facts, *expressions: str) -> str:
 
 def _drop_mount_program(facts: Facts) -> list[str]:
     store = facts.store
-    own = store.config_kind in OWN_CONFIG and store.mount_program_file == store.config
+    own = store.config_kind in OWN_CONFIG and store.mount_program_file == store.config and not store.made_with_fuse
     return [_edit(facts, "/^[[:space:]]*mount_program[[:space:]]*=/d")] if own else []
 
 
@@ -343,10 +343,9 @@ def _move_store(facts: Facts) -> list[str]:
 def _give_back(facts: Facts) -> list[str]:
     store, user = facts.store, _q(facts.user)
     # The user chooses graphroot: what lies elsewhere, /etc as well as the system's own store, is not to be given away.
-    if store.closed_owner is None or not store.closed_at_home:
+    # What is the user's own and closed all the same is on a file system that nobody may write to.
+    if store.closed_owner in (None, facts.uid) or not store.closed_at_home:
         return []
-    if store.closed_owner == facts.uid:
-        return [as_user(facts, f"chmod u+rwX {_q(store.closed)}")]
     if store.closed_top == facts.home:
         # A home by another name may be everybody's, as /var/lib or /.
         own = facts.home.rpartition("/")[2] == facts.user and store.closed_owner == 0

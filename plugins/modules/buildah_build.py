@@ -232,7 +232,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.rootless.buildah.plugins.module_utils._engine import Engine
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import validate
-from ansible_collections.rootless.buildah.plugins.module_utils._module import build, outcome_fields, settings
+from ansible_collections.rootless.buildah.plugins.module_utils._module import build, fail, outcome_fields, settings
 from ansible_collections.rootless.buildah.plugins.module_utils._options import (
     MUTUALLY_EXCLUSIVE,
     REQUIRED_TOGETHER,
@@ -263,8 +263,8 @@ def main() -> None:
     begun = time.monotonic()
     try:
         result = run(module)
-    except BuildahError as error:
-        module.fail_json(msg=str(error), **error.as_result())
+    except (BuildahError, OSError) as error:
+        fail(module, error)
     module.exit_json(duration=round(time.monotonic() - begun, 3), **result)
 
 

@@ -161,7 +161,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._engine import (
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs, validate
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_planner import KubePlanner
-from ansible_collections.rootless.buildah.plugins.module_utils._module import settings
+from ansible_collections.rootless.buildah.plugins.module_utils._module import fail, settings
 from ansible_collections.rootless.buildah.plugins.module_utils._options import (
     MUTUALLY_EXCLUSIVE,
     REQUIRED_TOGETHER,
@@ -257,8 +257,8 @@ def main() -> None:
     try:
         images = [validate(entry) for entry in module.params["images"]]
         found = look(module, images) if images else []
-    except BuildahError as error:
-        module.fail_json(msg=str(error), **error.as_result())
+    except (BuildahError, OSError) as error:
+        fail(module, error)
     for _level, outlook, _buildah in found:
         for text in input_warnings(outlook):
             module.warn(text)

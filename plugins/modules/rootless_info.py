@@ -307,6 +307,9 @@ facts:
         mount_program_file:
           description: The C(storage.conf) that counts for C(mount_program).
           type: str
+        made_with_fuse:
+          description: Whether fuse-overlayfs made the store, and keeps it whatever C(storage.conf) says now.
+          type: bool
         filesystem:
           description: The type of the file system there.
           type: str

@@ -260,6 +260,12 @@ class TestStore:
         assert (store.driver, store.graphroot, store.mount_program) == (
             "overlay", "/srv/with space", "/usr/bin/fuse-overlayfs")
 
+    @pytest.mark.parametrize("text, kept", [("true", True), ("false", False), (None, False)])
+    def test_who_made_a_store_keeps_it(self, host: Host, text: str | None, kept: bool) -> None:
+        if text is not None:
+            host.write("/home/builder/.local/share/containers/storage/overlay/.has-mount-program", text)
+        assert host.facts().store.made_with_fuse is kept
+
     @pytest.mark.parametrize("text, strategy, graphroot, kind", [
         ('{"strategy": "project", "graphroot": "/srv/with space"}', "project", "/srv/with space", "btrfs"),
         ('{"strategy": "isolated", "graphroot": ""}', "isolated", "/home/builder/.local/share/containers/stores",
@@ -321,8 +327,10 @@ class TestStore:
             (host.root / name).mkdir(parents=True)
         (host.root / "home/builder/out").symlink_to("../../etc")
         host.write("/home/builder/.config/containers/storage.conf", f'graphroot = "{graphroot}"\n')
-        # Root may write everywhere.
+        # Root may write everywhere, and the user to what is its own.
         monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)
+        assert host.facts().store.closed == ""
+        host.account = pwd.struct_passwd((*host.account[:2], host.account.pw_uid + 1, *host.account[3:]))
         store = host.facts().store
         assert (store.closed, store.closed_at_home) == (graphroot, at_home)
 

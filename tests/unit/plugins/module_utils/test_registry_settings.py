@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -74,10 +75,10 @@ def test_registries_of_the_inventory_come_without_credentials() -> None:
 ])
 @pytest.mark.parametrize("address", ["127.0.0.1:5000", "localhost:5000", "[::1]:5000"])
 def test_a_registry_on_loopback_is_for_its_own_machine(
-    builder: dict[str, str], registry: dict[str, str], reachable: bool, address: str
+    builder: dict[str, Any], registry: dict[str, Any], reachable: bool, address: str
 ) -> None:
     told = {"address": address, "insecure": True, "ca_cert": ""}
-    variables = {"builder": builder, "registry": {**registry, "fact": told}}
+    variables: dict[str, dict[str, Any]] = {"builder": builder, "registry": {**registry, "fact": told}}
     assert known(["registry"], variables, "fact", "registry") == [{"registry": address, "insecure": True}]
     if reachable:
         assert known(["registry"], variables, "fact", "builder") == [{"registry": address, "insecure": True}]

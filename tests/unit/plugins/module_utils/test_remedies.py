@@ -178,8 +178,8 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "a store of root": ("store_not_writable", {"store": closed("/home/builder/.local", 0)}, [
         ('cd -P /home/builder && [ "$(pwd -P)" = /home/builder ] && '
          "find ./.local -xdev -uid 0 -execdir chown -h builder:1002 {} +")]),
-    "a store that is write-protected": ("store_not_writable", {"store": closed("/home/builder/.local", 1001)}, [
-        f"{AS_USER}chmod u+rwX /home/builder/.local"]),
+    "a store on a file system that is mounted read-only": (
+        "store_not_writable", {"store": closed("/home/builder/.local", 1001)}, []),
     "the store of the system": (
         "store_not_writable", {"store": closed("/var/lib/containers/storage", 0, closed_at_home=False)}, []),
     "a directory of the system": ("store_not_writable", {"store": closed("/etc", 0, closed_at_home=False)}, []),
@@ -204,6 +204,10 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         [f"{AS_USER}sed -i -e '/^[[:space:]]*mount_program[[:space:]]*=/d' {STORE.config}"]),
     "a needless mount program of the system's": (
         "fuse_needless", {"store": replace(STORE, mount_program_file="/etc/containers/storage.conf")}, []),
+    # Only who has the images can say whether they may go.
+    "a store that was made with it": (
+        "fuse_needless",
+        {"store": replace(STORE, config_kind="sections", mount_program_file=STORE.config, made_with_fuse=True)}, []),
     "a needless mount program of the role's": (
         "fuse_needless", {"store": replace(STORE, config_kind="managed", mount_program_file=STORE.config)}, []),
     "a full disk": ("disk_full", {"store": STORE}, [f"{AS_USER}buildah rmi --prune"]),
