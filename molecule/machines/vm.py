@@ -235,7 +235,7 @@ def image(wanted: str, things: Sequence[str] = ()) -> Image:
         return Image(place / "disk.raw", place / "vmlinuz", place / "initrd")
     if things:
         raise Problem(f"Nothing can be put into {wanted}, which is no image of ours: {', '.join(things)}.")
-    path = _downloaded(wanted) if "://" in wanted else Path(wanted).expanduser().resolve()
+    path = downloaded(wanted) if "://" in wanted else Path(wanted).expanduser().resolve()
     if not path.is_file():
         raise Problem(f"There is no image {path}.")
     return Image(path)
@@ -262,15 +262,22 @@ def grown(disk: Path, place: Path) -> Path:
     return over
 
 
-def _downloaded(url: str) -> Path:
+def downloaded(url: str) -> Path:
+    """Return the image of an address, which is fetched once."""
     path = IMAGES / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rsplit('/', 1)[-1]}"
+    if path.exists():
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        print(f"Fetching {url}", file=sys.stderr)
-        partly = path.with_name(path.name + ".part")
-        with urllib.request.urlopen(url) as answer, partly.open("wb") as file:
-            shutil.copyfileobj(answer, file)
-        partly.rename(path)
+    # Machines of a scenario start side by side. What a run that was killed left is written over.
+    with path.with_name(path.name + ".part").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not path.exists():
+            print(f"Fetching {url}", file=sys.stderr)
+            file.truncate(0)
+            with urllib.request.urlopen(url) as answer:
+                shutil.copyfileobj(answer, file)
+            file.flush()
+            Path(file.name).rename(path)
     return path
 
 

@@ -506,6 +506,8 @@ TOLD: tuple[tuple[str, str], ...] = (
     ("userns_off", r"User namespaces are not enabled in /proc/sys/user/max_user_namespaces"),
     ("userns_off", r"unshare\(CLONE_NEWUSER\): (Invalid argument|No space left on device)"),
     ("userns_blocked", r"unshare\(CLONE_NEWUSER\): Operation not permitted"),
+    # The namespace is made, and AppArmor takes the capability in it (Ubuntu).
+    ("userns_blocked", r"write failed /proc/self/uid_map: Operation not permitted"),
     # Only root of a user namespace maps 0 to 0.
     ("pod_capabilities", r"writing \\?\"0 0 .*\\?\" to /proc/\d+/[ug]id_map: .*not permitted"),
     ("subid_unreadable", r"open /etc/sub[ug]id: permission denied"),

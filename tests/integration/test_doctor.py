@@ -419,6 +419,43 @@ def test_a_store_that_fuse_overlayfs_has_made_stays_with_it_until_it_is_emptied(
     host.build()
 
 
+def test_a_hybrid_cgroup_hierarchy_is_told(host: Host) -> None:
+    # As a host that was booted with one hierarchy has it, and then as one that was booted with both.
+    host.sh("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    usual = host.findings()
+    host.sh("mount -t tmpfs tmpfs /sys/fs/cgroup; cd /sys/fs/cgroup; mkdir unified systemd; "
+            "mount -t cgroup2 cgroup2 unified; mount -t cgroup -o none,name=systemd cgroup systemd")
+    found = host.findings()
+    assert set(found) - set(usual) == {"cgroup_hybrid"}
+    assert found["cgroup_hybrid"]["commands"] == []
+    assert host.attempt(env={"BUILDAH_ISOLATION": "rootless"})["finding"] == "cgroup_hybrid"
+    # What the remedy says where the host is not to be booted otherwise.
+    assert not host.attempt(env={"BUILDAH_ISOLATION": "chroot"}).get("failed")
+
+
+def test_a_tunnel_that_users_cannot_open_is_opened(host: Host) -> None:
+    """RUN steps under an OCI runtime get their network through it."""
+    isolated = {"BUILDAH_ISOLATION": "rootless"}
+    host.sh("mkdir -p /dev/net; touch /dev/net/tun || true; "
+            "mknod -m 666 $BASE/tun c 10 200; mount --bind $BASE/tun /dev/net/tun")
+    usual = host.findings(env=isolated)
+    host.sh("chmod 600 /dev/net/tun")
+    found = host.findings(env=isolated)
+    assert set(found) - set(usual) == {"network_helper"}
+    assert "/dev/net/tun is closed" in found["network_helper"]["evidence"]
+    host.carry_out(found["network_helper"])
+    assert set(host.findings(env=isolated)) == set(usual)
+
+
+def test_a_mount_outside_of_the_users_namespace_is_told(host: Host) -> None:
+    container = host.builder.sh("buildah from scratch").strip()
+    outside = host.builder.run(["buildah", "mount", container], check=False)
+    told = finding_for(outside.stderr)
+    assert outside.returncode != 0 and told and told.id == "not_unshared"
+    # What its remedy says.
+    assert STORE in host.builder.run(["buildah", "unshare", "buildah", "mount", container]).stdout
+
+
 def test_a_user_without_linger_gets_it(host: Host) -> None:
     usual = host.findings()
     host.sh("mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/system $BASE/systemd/linger; "

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import os
 import re
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +109,36 @@ def test_no_machine_writes_to_an_image(image: vm.Image, wanted: str) -> None:
     assert wanted in call
     assert f"file={image.disk},format={'raw' if image.kernel else 'qcow2'},if=virtio,snapshot=on" in call
     assert "hostfwd=tcp:127.0.0.1:2222-:22" in call
+
+
+def test_machines_that_start_side_by_side_fetch_an_image_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vm, "IMAGES", tmp_path / "images")
+    content, asked = os.urandom(1 << 20), []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            for begin in range(0, len(content), 1 << 18):
+                time.sleep(0.05)
+                self.wfile.write(content[begin : begin + (1 << 18)])
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server, ThreadPoolExecutor() as threads:
+        threads.submit(server.serve_forever)
+        url = f"http://127.0.0.1:{server.server_port}/debian.qcow2"
+        # A run that was killed left this.
+        name = hashlib.sha256(url.encode()).hexdigest()[:12]
+        (tmp_path / "images").mkdir()
+        (tmp_path / f"images/{name}-debian.qcow2.part").write_bytes(b"half of it")
+        found = list(threads.map(lambda _number: vm.downloaded(url), range(4)))
+        server.shutdown()
+    assert asked == ["/debian.qcow2"] and len(set(found)) == 1
+    assert found[0].read_bytes() == content
+    assert list((tmp_path / "images").iterdir()) == [found[0]]
 
 
 def test_a_release_without_a_recipe_is_told(tmp_path: Path) -> None:

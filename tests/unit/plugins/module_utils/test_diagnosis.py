@@ -20,6 +20,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import IdR
 # Shared with test_remedies.
 FULL = Subids((IdRange(100000, 65536),))
 GIB = 2**30
+UBUNTU = "unshare: write failed /proc/self/uid_map: Operation not permitted"  # as reported of 24.04
 TOOLS = {"buildah": "1.39.3", "skopeo": "1.18.0", "crun": "1.21", "pasta": "", "fuse-overlayfs": "1.14", "setcap": ""}
 HEALTHY = Facts(
     user="builder",
@@ -111,7 +112,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("userns_blocked", {"userns_error": "unshare failed: Operation not permitted"}, "Operation not permitted"),
     ("userns_blocked", {"userns_error": "denied", "unprivileged_userns_clone": 0},
      "kernel.unprivileged_userns_clone is 0"),
-    ("userns_blocked", {"userns_error": "denied", "apparmor_restrict_unprivileged_userns": 1},
+    ("userns_blocked", {"userns_error": UBUNTU, "apparmor_restrict_unprivileged_userns": 1},
      "kernel.apparmor_restrict_unprivileged_userns is 1"),
     ("subid_missing", {"subuid": Subids(), "subgid": Subids()}, "/etc/subuid: no range of builder; /etc/subgid: no"),
     ("subid_missing", {"subgid": Subids()}, "/etc/subgid: no range of builder"),

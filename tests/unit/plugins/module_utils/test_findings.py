@@ -35,6 +35,7 @@ RECORDED = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("*/findin
 REPORTED = {
     "User namespaces are not enabled in /proc/sys/user/max_user_namespaces": "userns_off",
     "Error during unshare(CLONE_NEWUSER): Invalid argument": "userns_off",
+    "unshare: write failed /proc/self/uid_map: Operation not permitted": "userns_blocked",
     "/merged: invalid argument": "native_overlay",
     "remount /, flags: 0x44000: permission denied": "mount_denied",
     "/gid_map: operation not permitted": "pod_capabilities",
