@@ -216,3 +216,11 @@ def test_ci_runs_what_users_run() -> None:
     assert re.search(r"^make test ", read(".ci/run"), re.MULTILINE)
     steps = load(".github/workflows/ci.yml")["jobs"]["test"]["steps"]
     assert steps[-1] == {"run": ".ci/run"}
+
+
+def test_the_workflow_runs_all_that_test_all_runs() -> None:
+    jobs = load(".github/workflows/ci.yml")["jobs"]
+    scenarios = {path.split("/")[1] for path in files("molecule/*/molecule.yml")}
+    assert set(jobs["scenarios"]["strategy"]["matrix"]["scenario"]) == scenarios
+    assert jobs["scenarios"]["steps"][-1] == {"run": "make scenarios SCENARIO=${{ matrix.scenario }}"}
+    assert jobs["long"]["steps"][-1] == {"run": "make test-long"}
