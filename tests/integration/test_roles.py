@@ -231,6 +231,19 @@ class TestBareHost:
             told = json.loads(bare.run(["setsid", *session]))
             assert told["store"]["RunRoot"] == f"/run/user/{uid}/containers"
 
+    def test_logins_may_be_kept_where_a_reboot_takes_them(self, bare: Host) -> None:
+        login = {"registry": "login.example", "username": "ci", "password": "kept-in-memory"}
+        variables = {"builder_registries": [login], "builder_auth_location": "runtime"}
+        uid = bare.run(["id", "-u", USER]).strip()
+        assert bare.role("builder", variables).changed > 0
+        assert bare.run(["stat", "-c", "%a %U", f"/run/user/{uid}/containers/auth.json"]).strip() == f"600 {USER}"
+        # Where buildah looks first: containers-auth.json(5).
+        ask = f"XDG_RUNTIME_DIR=/run/user/{uid} buildah login --get-login login.example"
+        assert bare.sh(ask, user=USER).strip() == "ci"
+        assert bare.role("builder", variables).changed == 0
+        assert bare.role("builder").changed > 0
+        assert bare.run(["ls", f"/run/user/{uid}/containers/auth.json"], check=False).startswith("ls: ")
+
     def test_a_timer_prunes_what_has_no_name_and_goes_again(self, bare: Host) -> None:
         unit = f"rootless-buildah-prune-{USER}"
         variables = {"builder_prune": True, "builder_prune_age": "1s"}
@@ -396,6 +409,12 @@ class TestUserns:
         assert host.run(["ls", "-A", FOREIGN["userns"]], check=False).startswith("ls: ")
 
 
+# As in a container: no overlay on top of an overlay with user.* attributes.
+STACK = ("mkdir -p /srv/l /srv/u /srv/w /srv/m; mount -t tmpfs none /srv/u; mkdir /srv/u/u /srv/u/w; "
+         "mount -t overlay none -o lowerdir=/srv/l,upperdir=/srv/u/u,workdir=/srv/u/w /srv/m")
+UNSTACK = "umount /srv/m /srv/u; rm -r /srv/l /srv/u /srv/w /srv/m"
+
+
 class TestFuse:
     def test_nothing_is_set_up_where_native_overlay_works(self, host: Host) -> None:
         before = host.look()
@@ -413,16 +432,30 @@ class TestFuse:
         host.sh("chmod 666 /dev/fuse")
 
     def test_an_overlay_below_makes_it_needed(self, host: Host) -> None:
-        # As in a container: no overlay on top of an overlay with user.* attributes.
-        host.sh("mkdir -p /srv/l /srv/u /srv/w /srv/m; mount -t tmpfs none /srv/u; mkdir /srv/u/u /srv/u/w; "
-                "mount -t overlay none -o lowerdir=/srv/l,upperdir=/srv/u/u,workdir=/srv/u/w /srv/m")
+        host.sh(STACK)
         try:
             done = host.role("fuse", {"fuse_directory": "/srv/m"}, "-v")
             assert done.status == 0, done.output
             assert "native overlay does not work in user namespaces here" in done.words
         finally:
-            host.sh("umount /srv/m /srv/u; rm -r /srv/l /srv/u /srv/w /srv/m")
+            host.sh(UNSTACK)
             host.away("fuse")
+
+    def test_builds_go_through_fuse_overlayfs_where_nothing_else_serves(self, host: Host) -> None:
+        variables = {"fuse_directory": "/srv/m", "builder_graphroot": "/srv/m/images"}
+        host.sh(f"{STACK}; chmod 600 /dev/fuse")
+        try:
+            # The role builder ends with a build of its own.
+            assert host.site(variables=variables, groups=["builders"]).changed > 0
+            assert 'mount_program = "/usr/bin/fuse-overlayfs"' in host.run(
+                ["cat", f"/home/{USER}/.config/containers/storage.conf"])
+            layer = 'c=$(buildah from scratch); grep " $(buildah mount $c) " /proc/self/mountinfo; buildah rm $c'
+            mounted = host.run(["buildah", "unshare", "sh", "-euc", layer], user=USER)
+            assert " /srv/m/images/overlay/" in mounted and "fuse.fuse-overlayfs" in mounted
+            assert host.site(variables=variables, groups=["builders"]).changed == 0
+        finally:
+            host.site("teardown", variables, groups=["builders"])
+            host.sh(f"{UNSTACK}; chmod 666 /dev/fuse")
 
     def test_a_container_without_the_device_is_told(self, host: Host) -> None:
         host.sh("rm /dev/fuse")
@@ -585,6 +618,28 @@ class TestBuilder:
             host.away("builder")
             host.sh(f"userdel --remove {USER} 2>/dev/null; rm -rf /var/tmp/containers-user-*")
 
+    def test_the_users_files_win_over_the_systems(self, host: Host) -> None:
+        """containers-storage.conf(5), containers.conf(5), containers-registries.conf.d(5)."""
+        system = {
+            "storage.conf": '[storage]\ndriver = "vfs"\nrunroot = "/run/system"\ngraphroot = "/srv/system"\n',
+            "containers.conf.d/99-system.conf": '[engine]\nenv = ["BUILDAH_ISOLATION=no-such-isolation"]\n',
+            "registries.conf.d/99-system.conf": '[[registry]]\nlocation = "plain.invalid"\ninsecure = false\n',
+        }
+        for name, content in system.items():
+            host.write(f"/etc/containers/{name}", content)
+        plain = [{"registry": "plain.invalid", "insecure": True}]
+        try:
+            # The role builder ends with a build of its own.
+            assert host.role("builder", {"builder_isolation": "chroot", "builder_registries": plain}).changed > 0
+            store = json.loads(host.run(["buildah", "info"], user=USER))["store"]
+            assert (store["GraphDriverName"], store["GraphRoot"]) == (
+                "overlay", f"/home/{USER}/.local/share/containers/storage")
+            refused = host.run(["buildah", "pull", "plain.invalid/image"], user=USER, check=False)
+            assert "http://plain.invalid/v2/" in refused
+        finally:
+            host.away("builder")
+            host.sh("cd /etc/containers; rm " + " ".join(system))
+
     def test_two_users_on_a_host_are_two_uses_of_the_role(self, host: Host) -> None:
         second = {"builder_user": f"{USER}-two"}
         try:
@@ -674,6 +729,30 @@ class TestBuilder:
             assert found.split() == [authfile]
         finally:
             host.away("builder")
+
+
+    def test_logins_that_would_go_with_the_session_are_refused(self, host: Host) -> None:
+        failed = host.role("builder", {"builder_auth_location": "runtime"})
+        assert "set builder_linger: true, or builder_auth_location: persistent" in failed.words
+        assert failed.count("changed") == 0
+
+    def test_builds_take_bases_from_an_additional_store(self, host: Host) -> None:
+        store = "/srv/additional"
+        try:
+            host.role("builder")
+            # Whoever reads a store owns it.
+            host.sh(f"install -d -o {USER} {store}")
+            make = (f"cd; mkdir c; echo one > c/file; printf 'FROM scratch\\nCOPY file /\\n' > c/Containerfile; "
+                    f"buildah --root {store} --runroot /tmp/additional build -q -t localhost/base c; rm -r c; "
+                    "buildah images -q")
+            assert len(host.sh(make, user=USER).split()) == 1
+            variables = {"builder_additional_stores": [store]}
+            assert host.role("builder", variables).changed > 0
+            host.sh("buildah rm $(buildah from --pull-never localhost/base)", user=USER)
+            assert host.role("builder", variables).changed == 0
+        finally:
+            host.away("builder")
+            host.sh(f"rm -rf {store}")
 
 
 class TestRegistry:
@@ -775,6 +854,25 @@ class TestSite:
             assert "broken: Install the programs that are missing" in done.output
         finally:
             host.site("teardown", groups=["builders"])
+
+    def test_the_number_of_tasks_depends_on_neither_users_nor_images(self, host: Host) -> None:
+        tasks = []
+        try:
+            for number in (1, 4):
+                images = [{"name": f"localhost/tasks-{one}:1", "containerfile_content": "FROM scratch\nLABEL a=b\n"}
+                          for one in range(number)]  # fmt: skip
+                host.sh("".join(f"id more-{one} || useradd --create-home more-{one};" for one in range(number)))
+                users = [{"name": f"more-{one}"} for one in range(number)]
+                wish = {"build_images_images": images}
+                host.role("subid", {"subid_users": users})
+                host.site(variables=wish, groups=["builders"])
+                again = [host.site(variables=wish, groups=["builders"]), host.role("subid", {"subid_users": users})]
+                assert [one.changed for one in again] == [0, 0]
+                tasks.append([one.count("ok") for one in again])
+        finally:
+            host.site("teardown", groups=["builders"])
+            host.sh("for one in 0 1 2 3; do userdel --remove more-$one 2> /dev/null || true; done")
+        assert tasks[0] == tasks[1]
 
     def test_every_group_may_be_empty(self, host: Host) -> None:
         assert host.site(groups=["image_store_server"]).changed == 0
