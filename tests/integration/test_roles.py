@@ -730,7 +730,6 @@ class TestBuilder:
         finally:
             host.away("builder")
 
-
     def test_logins_that_would_go_with_the_session_are_refused(self, host: Host) -> None:
         failed = host.role("builder", {"builder_auth_location": "runtime"})
         assert "set builder_linger: true, or builder_auth_location: persistent" in failed.words
