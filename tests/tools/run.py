@@ -103,7 +103,8 @@ class Stage:
                 command,
                 cwd=cwd,
                 env={**os.environ, **extra},
-                stdin=subprocess.DEVNULL if not as_root else None,
+                # sudo may ask for a password. Ansible wants no standard input that its caller made non-blocking.
+                stdin=None if as_root and os.geteuid() != 0 else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
