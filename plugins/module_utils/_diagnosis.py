@@ -180,7 +180,8 @@ def _fuse_needless(facts: Facts) -> str:
 
 
 def _graphroot_filesystem(facts: Facts) -> str:
-    stacked = facts.store.filesystem == "overlay" and not _is_fuse(facts) and facts.store.driver != "vfs"
+    native = not (facts.store.mount_program or facts.store.made_with_fuse) and facts.store.driver != "vfs"
+    stacked = facts.store.filesystem == "overlay" and native
     wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
     return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""
 

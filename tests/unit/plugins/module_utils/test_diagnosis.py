@@ -201,6 +201,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "fuse-overlayfs on an overlay": {
         "native_overlay": False,
         "store": replace(STORE, filesystem="overlay", mount_program="/usr/bin/fuse-overlayfs")},
+    "another mount program on an overlay": {"store": replace(STORE, filesystem="overlay", mount_program="/opt/mount")},
     "fuse-overlayfs on an overlay of a kernel that needs none elsewhere": {
         "store": replace(STORE, filesystem="overlay", mount_program="/usr/bin/fuse-overlayfs")},
     "no runtime directory": {"runtime_dir": "", "runtime_dir_owner": None},
