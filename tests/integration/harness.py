@@ -87,9 +87,12 @@ class Builder:
         *,
         check: bool = True,
         env: Optional[Mapping[str, str]] = None,
-        stdin: Optional[str] = None,
+        stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program as the builder user."""
+        """Run a program as the builder user.
+
+        :param stdin: what it reads; never the tests' own input, which a buildah leaves non-blocking behind.
+        """
         done = subprocess.run(
             self.argv(argv, env), cwd=self.home, capture_output=True, text=True, input=stdin, check=False
         )

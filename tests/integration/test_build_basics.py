@@ -72,6 +72,14 @@ def test_the_place_for_temporary_files_may_be_closed_to_the_builder(
     assert tried.stdout == f"{image['name']}: 0\n"
 
 
+def test_an_image_that_is_tried_has_no_input(builder: Builder, image: dict[str, Any]) -> None:
+    """A program that reads would wait for whoever ran the playbook, and buildah leaves the input non-blocking."""
+    builder.build(**{**image, "load": True})
+    trials = (CHECKOUT / "roles/build_images/files/try-images.sh").read_text()
+    words = ["sh", "-uc", trials, "try-images", "buildah", str(image["name"]), "cat - /version"]
+    assert builder.run(words, stdin="of the caller\n").stdout == f"{image['name']}: 0\n"
+
+
 def test_a_changed_file_is_the_reason_and_is_in_the_image(builder: Builder, image: dict[str, Any]) -> None:
     builder.module("buildah_build", **image)
     builder.write(f"{str(image['path']).rpartition('/')[2]}/data", "two")

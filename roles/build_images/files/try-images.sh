@@ -12,7 +12,7 @@ try() {
   container=$(buildah from --pull-never "$2") || exit
   trap 'buildah rm "$container" > /dev/null' EXIT
   eval "set -- $3"
-  buildah run "$container" -- "$@"
+  buildah run "$container" -- "$@" < /dev/null
 }
 
 while [ $# -gt 0 ]; do
