@@ -473,9 +473,7 @@ def scenario(stage: Stage, name: str, machines: str, minutes: float) -> None:
     """
     if not prepare(stage):
         return
-    # The machines end with this process, whatever happens to it.
-    env = {"MACHINES": machines, "MACHINES_OWNER": str(os.getpid()), "NO_COLOR": "1", "COLUMNS": "160"}
-    env["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
+    env = {**molecule(), "MACHINES": machines, "NO_COLOR": "1", "COLUMNS": "160"}
     outcome = stage.run(["molecule", "test", "--scenario-name", name], env=env, minutes=minutes, as_root=True)
     details = outcome.text.rpartition("DETAILS")[2]
     actions = re.findall(rf"^{name} [➜>] ([\w-]+): Executed: (\w+)", details, re.MULTILINE)
@@ -492,9 +490,14 @@ def scenario(stage: Stage, name: str, machines: str, minutes: float) -> None:
         stage.check(name, False, f"exit status {outcome.status}, {len(actions)} actions")
 
 
+def molecule() -> dict[str, str]:
+    """Return what Molecule's environment needs: where scenarios are, and that machines end with this process."""
+    return {"MOLECULE_GLOB": "molecule/*/molecule.yml", "MACHINES_OWNER": str(os.getpid())}
+
+
 def bench(stage: Stage) -> None:
     if prepare(stage):
-        stage.pytest("bench", ["tests/bench", "-v", "-s"], as_root=True, minutes=120)
+        stage.pytest("bench", ["tests/bench", "-v", "-s"], env=molecule(), as_root=True, minutes=180)
 
 
 STAGES: dict[str, Callable[[Stage], None]] = {
