@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
-from ansible_collections.rootless.buildah.molecule.verify.machines import addresses
+from ansible_collections.rootless.buildah.molecule.verify.machines import addresses, as_builder
 
 testinfra_hosts = addresses("builders")
 
@@ -27,10 +27,15 @@ def test_the_others_stay(host: Host) -> None:
     assert {name: setting(host, name) for name in kept} == kept
 
 
-@pytest.mark.parametrize("place", ["/home", "/tmp"])
+@pytest.mark.parametrize("place", ["/home", "/tmp", "/dev/shm"])
 def test_homes_and_temporary_files_stay_closed(host: Host, place: str) -> None:
     options = host.check_output(f"findmnt --noheadings --output OPTIONS {place}").split(",")
     assert {"nosuid", "noexec", "nodev"} <= set(options)
+
+
+def test_new_files_stay_closed_to_others(host: Host) -> None:
+    assert as_builder(host, "umask").strip() == "0027"
+    assert host.check_output("sed -n 's/^UMASK\\s*//p' /etc/login.defs").strip() == "027"
 
 
 def test_processes_of_others_stay_hidden(host: Host) -> None:
