@@ -83,6 +83,7 @@ class Machine:
     :param forwards: ports of it that are reached at an address of their own on this machine, as
         ``ADDRESS:PORT:PORT_INSIDE``.
     :param tree: a directory whose content it has before its system starts for the first time.
+    :param kernel_arguments: more of them than every machine has.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Machine:
     cpus: int = 2
     forwards: tuple[str, ...] = ()
     tree: Optional[Path] = None
+    kernel_arguments: tuple[str, ...] = ()
 
     @property
     def reached_at(self) -> list[str]:
@@ -134,6 +136,7 @@ def qemu(machine: Machine, image: Image, accelerator: Sequence[str], port: int) 
     ]  # fmt: skip
     if image.kernel:
         words = f"root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet random.trust_cpu=on {CHEAP}"
+        words = " ".join([words, *machine.kernel_arguments])
         initrd = machine.place / "initrd"
         return [*argv, "-kernel", str(image.kernel), "-initrd", str(initrd), "-append", words]
     seed = f"driver=vvfat,dir={machine.place / 'seed'},label=CIDATA,if=virtio,read-only=on"
@@ -337,6 +340,8 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
     booted = image(wanted, things)
     if machine.tree and not booted.kernel:
         raise Problem(f"Nothing can be put into {wanted}, which is no image of ours: {machine.tree}.")
+    if machine.kernel_arguments and not booted.kernel:
+        raise Problem(f"{wanted} has its own boot loader, which takes no kernel arguments from here.")
     shutil.rmtree(machine.place, ignore_errors=True)
     for place in (machine.place, CONSOLES):
         place.mkdir(parents=True, exist_ok=True)
@@ -554,6 +559,8 @@ def main() -> int:
     starting.add_argument("--tree", type=Path, help="a directory whose content it has from the beginning; its own")
     starting.add_argument("--forward", action="append", default=[], metavar="ADDRESS:PORT:PORT_INSIDE",
                           help="let this machine answer there for a port of the machine")  # fmt: skip
+    starting.add_argument("--kernel-argument", action="append", default=[], metavar="ARGUMENT",
+                          help="one more than every machine has, such as security=selinux")  # fmt: skip
     starting.add_argument("--host", action="append", default=[], help="NAME=ADDRESS, for every machine of the scenario")
     waiting = verbs.add_parser("wait", help="wait until a machine has started its system")
     waiting.add_argument("name")
@@ -569,7 +576,7 @@ def main() -> int:
             if chosen.name not in names:
                 raise Problem(f"None of --host gives the address of {chosen.name}.")
             machine = Machine(chosen.name, names[chosen.name], chosen.scenario, chosen.memory, chosen.cpus,
-                              tuple(chosen.forward), chosen.tree)  # fmt: skip
+                              tuple(chosen.forward), chosen.tree, tuple(chosen.kernel_argument))  # fmt: skip
             start(machine, chosen.image, names, chosen.things)
         elif chosen.verb == "stop":
             stop(RUNNING / chosen.name)

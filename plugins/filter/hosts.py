@@ -72,7 +72,7 @@ class FilterModule:
             "label_plan": labels.label_plan,
             "listeners": listeners,
             "mapped_ids": choices.mapped_ids,
-            "needs_nfs": lambda boolean, user, notes: labels.needs_nfs(user, boolean, notes),
+            "nfs_plan": labels.nfs_plan,
             "network_helper": choices.network_helper,
             "overlays": choices.overlays,
             "owned_places": places.owned_places,

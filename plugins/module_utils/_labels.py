@@ -10,6 +10,9 @@ from typing import Any, Container, Iterable, Sequence
 
 #: The system's own store, which the policy knows.
 LIKE = "/var/lib/containers/storage"
+#: What lets containers use NFS: in the reference policy, Debian's, and where container-selinux adds to Fedora's.
+#: The first that a policy has.
+NFS_BOOLEANS = ("container_use_nfs", "virt_use_nfs")
 
 
 def label_plan(places: Sequence[str], user: str, labels: Sequence[str], notes: Container[str]) -> dict[str, Any]:
@@ -18,9 +21,9 @@ def label_plan(places: Sequence[str], user: str, labels: Sequence[str], notes: C
     :param places: where images are; absolute paths.
     :param labels: ``matchpathcon -n`` of what ``ask`` names.
     :param notes: the keys of the role's notes.
-    :return: ``like``, the system's own store; ``ask``, the paths whose labels matter; ``add``, places that the policy
-        does not know; ``relabel``, places whose content has other labels than the policy says, as far as the role
-        knows.
+    :return: ``like``, the system's own store; ``ask``, the paths whose labels matter; ``booleans``, those that may let
+        containers use NFS; ``add``, places that the policy does not know; ``relabel``, places whose content has other
+        labels than the policy says, as far as the role knows.
     """
     known = [os.path.normpath(place) for place in places]
     # A label is user:role:type:level; homes have other users than the system, and only the type counts. Layers have a
@@ -30,6 +33,7 @@ def label_plan(places: Sequence[str], user: str, labels: Sequence[str], notes: C
     return {
         "like": LIKE,
         "ask": [f"{place}/overlay" for place in (LIKE, *known)],
+        "booleans": list(NFS_BOOLEANS),
         "add": add,
         "relabel": [place for place in known if place in add or f"relabel:{user}:{place}" in notes],
     }
@@ -39,25 +43,34 @@ def forget_plan(user: str, notes: Iterable[str]) -> dict[str, Any]:
     """Return what SELinux has to forget when a builder user goes.
 
     :param notes: the keys of the role's notes.
-    :return: ``places`` that the policy shall not know any more; ``nfs``, whether container tools shall be kept from
-        NFS, which no other builder user may need; ``notes`` that are done with then.
+    :return: ``places`` that the policy shall not know any more; ``booleans`` that shall keep containers from NFS again,
+        because no other builder user needs that; ``notes`` that are done with then.
     """
-    label, relabel, nfs = f"selinux:{user}:", f"relabel:{user}:", f"virt_use_nfs:{user}"
+    label, relabel, booleans = f"selinux:{user}:", f"relabel:{user}:", [f"{name}:{user}" for name in NFS_BOOLEANS]
     keys = sorted(notes)
     places = [key[len(label):] for key in keys if key.startswith(label)]
-    users = [key for key in keys if key.startswith("virt_use_nfs:")]
     return {
         "places": places,
-        "nfs": users == [nfs],
-        "notes": [key for key in keys if key == nfs or key.startswith((label, relabel))],
+        "booleans": [name for name, key in zip(NFS_BOOLEANS, booleans) if _users(name, keys) == [key]],
+        "notes": [key for key in keys if key in booleans or key.startswith((label, relabel))],
     }
 
 
-def needs_nfs(user: str, boolean: str, notes: Iterable[str]) -> bool:
-    """Return whether it is to be noted that container tools may use NFS for a builder user because the role lets them.
+def nfs_plan(line: str, user: str, notes: Iterable[str]) -> dict[str, Any]:
+    """Return what is to be done so that a builder user's containers may use NFS.
 
-    :param boolean: what ``getsebool`` prints.
-    :param notes: the keys of the role's notes; whom the role has let use it before needs it as much as the first.
+    :param line: what ``getsebool`` prints of the boolean: ``container_use_nfs --> off``; empty where no NFS is used.
+    :param notes: the keys of the role's notes; whom the role has let use NFS before needs it as much as the first.
+    :return: the ``boolean``; ``switch_on``, whether it is off; ``note``, the key of a note that this user lives by it,
+        empty where there is one or the role has not switched it on.
     """
-    given = [key for key in notes if key.startswith("virt_use_nfs:")]
-    return f"virt_use_nfs:{user}" not in given and (bool(given) or not boolean.rstrip().endswith(" on"))
+    boolean = line.partition(" ")[0]
+    off = line.rstrip().endswith(" off")
+    given = _users(boolean, notes)
+    key = f"{boolean}:{user}"
+    return {"boolean": boolean, "switch_on": off, "note": key if key not in given and (off or given) else ""}
+
+
+def _users(boolean: str, notes: Iterable[str]) -> list[str]:
+    """Return the notes of users that live by a boolean."""
+    return [key for key in notes if boolean and key.startswith(f"{boolean}:")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.rootless.buildah.plugins.module_utils._labels import forget_plan, label_plan, needs_nfs
+from ansible_collections.rootless.buildah.plugins.module_utils._labels import forget_plan, label_plan, nfs_plan
 
 LAYER, OTHER = "system_u:object_r:container_ro_file_t:s0", "system_u:object_r:var_t:s0"
 HOMES = "unconfined_u:object_r:container_ro_file_t:s0"
@@ -38,27 +38,34 @@ def test_it_asks_for_the_systems_layers_first() -> None:
 def test_a_user_takes_its_own_labels_and_no_others() -> None:
     notes = ["account:ci", "selinux:ci:/srv/a", "selinux:ci2:/srv/b", "relabel:ci:/srv/a", "relabel:ci2:/srv/b"]
     assert forget_plan("ci", notes) == {
-        "places": ["/srv/a"], "nfs": False, "notes": ["relabel:ci:/srv/a", "selinux:ci:/srv/a"]
+        "places": ["/srv/a"], "booleans": [], "notes": ["relabel:ci:/srv/a", "selinux:ci:/srv/a"]
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("notes, off, done", [
-    (["virt_use_nfs:ci"], True, ["virt_use_nfs:ci"]),
-    (["virt_use_nfs:ci", "virt_use_nfs:ci2"], False, ["virt_use_nfs:ci"]),
-    (["virt_use_nfs:ci2"], False, []),
-    ([], False, []),
+    (["virt_use_nfs:ci"], ["virt_use_nfs"], ["virt_use_nfs:ci"]),
+    (["container_use_nfs:ci"], ["container_use_nfs"], ["container_use_nfs:ci"]),
+    (["virt_use_nfs:ci", "virt_use_nfs:ci2"], [], ["virt_use_nfs:ci"]),
+    (["virt_use_nfs:ci2"], [], []),
+    ([], [], []),
 ])  # fmt: skip
-def test_the_last_user_of_nfs_switches_it_off(notes: list[str], off: bool, done: list[str]) -> None:
+def test_the_last_user_of_nfs_switches_it_off(notes: list[str], off: list[str], done: list[str]) -> None:
     plan = forget_plan("ci", notes)
-    assert (plan["nfs"], plan["notes"]) == (off, done)
+    assert (plan["booleans"], plan["notes"]) == (off, done)
 
 
-@pytest.mark.parametrize("boolean, notes, needs", [
-    ("virt_use_nfs --> off", [], True),
-    ("virt_use_nfs --> on", [], False),
-    ("virt_use_nfs --> on", ["virt_use_nfs:ci"], False),
+@pytest.mark.parametrize("line, notes, boolean, switch_on, note", [
+    ("virt_use_nfs --> off", [], "virt_use_nfs", True, "virt_use_nfs:ci"),
+    ("container_use_nfs --> off\n", [], "container_use_nfs", True, "container_use_nfs:ci"),
+    ("virt_use_nfs --> on", [], "virt_use_nfs", False, ""),
+    ("virt_use_nfs --> on", ["virt_use_nfs:ci"], "virt_use_nfs", False, ""),
     # It is on because the role has switched it on for another user.
-    ("virt_use_nfs --> on", ["virt_use_nfs:ci2"], True),
+    ("virt_use_nfs --> on", ["virt_use_nfs:ci2"], "virt_use_nfs", False, "virt_use_nfs:ci"),
+    # Somebody has switched it off again.
+    ("virt_use_nfs --> off", ["virt_use_nfs:ci"], "virt_use_nfs", True, ""),
+    ("", ["virt_use_nfs:ci2"], "", False, ""),
 ])  # fmt: skip
-def test_whoever_lives_by_the_boolean_is_noted(boolean: str, notes: list[str], needs: bool) -> None:
-    assert needs_nfs("ci", boolean, notes) is needs
+def test_whoever_lives_by_the_boolean_is_noted(
+    line: str, notes: list[str], boolean: str, switch_on: bool, note: str
+) -> None:
+    assert nfs_plan(line, "ci", notes) == {"boolean": boolean, "switch_on": switch_on, "note": note}
