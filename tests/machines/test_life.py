@@ -28,8 +28,9 @@ def call(*arguments: str, owner: int = 0) -> subprocess.CompletedProcess[str]:
     return subprocess.run([TOOL, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-def start(owner: int = 0, image: str = "debian-13") -> subprocess.CompletedProcess[str]:
-    return call("start", NAME, "--scenario", "life", "--image", image, "--host", f"{NAME}=10.76.8.1", owner=owner)
+def start(owner: int = 0, image: str = "debian-13", *more: str) -> subprocess.CompletedProcess[str]:
+    host = f"{NAME}=10.76.8.1"
+    return call("start", NAME, "--scenario", "life", "--image", image, "--host", host, *more, owner=owner)
 
 
 def guests() -> list[int]:
@@ -122,6 +123,24 @@ def test_an_image_that_is_not_there_is_told(image: str, words: str) -> None:
     assert done.returncode == 1
     assert words in done.stderr
     assert not guests() and not PLACE.exists()
+
+
+def test_only_a_kernel_that_is_started_from_here_takes_arguments(tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(b"")
+    done = start(0, f"{tmp_path}/disk.raw", "--kernel-argument", "security=selinux")
+    assert done.returncode == 1
+    assert f"{tmp_path}/disk.raw has its own boot loader" in done.stderr
+    assert start(0, "debian-13", "--kernel-argument", "security=selinux").returncode == 0
+    (guest,) = guests()
+    assert " security=selinux\0" in Path(f"/proc/{guest}/cmdline").read_text()
+
+
+def test_what_a_killed_run_has_half_made_goes_with_the_next() -> None:
+    image = vm.image("debian-13")
+    left = vm.IMAGES / "making-debian-13-killed"
+    (left / "root").mkdir(parents=True)
+    assert vm.image("debian-13") == image
+    assert not left.exists()
 
 
 def test_logging_in_to_what_does_not_run_is_told() -> None:
