@@ -20,10 +20,16 @@ from ansible_collections.rootless.buildah.plugins.module_utils._confinement impo
     Confinement,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError
+from ansible_collections.rootless.buildah.plugins.module_utils._half_made import abandoned, half_made
 from ansible_collections.rootless.buildah.plugins.module_utils._image_name import ImageName
 from ansible_collections.rootless.buildah.plugins.module_utils._options import Version
 from ansible_collections.rootless.buildah.plugins.module_utils._patience import Patience
-from ansible_collections.rootless.buildah.plugins.module_utils._process import Completed, LineReader, Runner
+from ansible_collections.rootless.buildah.plugins.module_utils._process import (
+    Completed,
+    LineReader,
+    Runner,
+    running_since,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._registry import Access, explained
 from ansible_collections.rootless.buildah.plugins.module_utils._user import is_lent_root, may_mount
 
@@ -230,16 +236,22 @@ class Buildah:
         done = self._runner.run(argv, env=env, on_line=on_line, check=False, alone=True)
         return replace(done, argv=list(command))
 
-    def graph_root(self) -> str:
-        """Return the directory that holds the image store."""
-        return str(json.loads(self._run(["info"]).text)["store"]["GraphRoot"])
+    def _roots(self) -> tuple[str, str]:
+        """Return the directories of the image store: for what lasts, and for what a reboot takes."""
+        store = json.loads(self._run(["info"]).text)["store"]
+        return str(store["GraphRoot"]), str(store["RunRoot"])
 
-    def marked_containers(self, is_ours: Callable[[str], bool]) -> list[str]:
-        """Return the ids of working containers whose job marker satisfies ``is_ours``."""
+    def left_containers(self, is_ours: Callable[[str], bool]) -> list[str]:
+        """Return the ids of working containers whose job marker satisfies ``is_ours``, and of those that were being
+        made when their program was killed, whoever that was."""
+        graph_root, run_root = self._roots()
+        halves = abandoned(half_made(graph_root, run_root), running_since("buildah", "podman"))
+        return [half.id for half in halves] + self._marked(graph_root, is_ours)
+
+    @staticmethod
+    def _marked(graph_root: str, is_ours: Callable[[str], bool]) -> list[str]:
         found = []
-        for path in glob.glob(
-            os.path.join(glob.escape(self.graph_root()), "*-containers", "*", "userdata", "buildah.json")
-        ):
+        for path in glob.glob(os.path.join(glob.escape(graph_root), "*-containers", "*", "userdata", "buildah.json")):
             try:
                 with open(path, encoding="utf-8") as file:
                     container = json.load(file)

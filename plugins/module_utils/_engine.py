@@ -280,7 +280,7 @@ class Engine:
         began = os.path.exists(os.path.join(path, MARKER)) or os.path.isdir(os.path.join(path, "cids"))
         found = exporting_containers(path)
         if began:
-            found += buildah.marked_containers(lambda marker: marker.startswith(path + os.sep))
+            found += buildah.left_containers(lambda marker: marker.startswith(path + os.sep))
             cids = os.path.join(path, "cids")
             for name in os.listdir(cids) if os.path.isdir(cids) else ():
                 with open(os.path.join(cids, name), encoding="ascii") as file:

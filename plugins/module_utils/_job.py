@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from ansible_collections.rootless.buildah.plugins.module_utils._lock import FileLock
-from ansible_collections.rootless.buildah.plugins.module_utils._process import end_session
+from ansible_collections.rootless.buildah.plugins.module_utils._process import end_session, started
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import ISOLATED
 
 JOB_IMAGE = "localhost/rootless-buildah-job"
@@ -177,13 +177,10 @@ def end_dead_sessions(path: str) -> None:
 
 def _is_younger(pid: int, announcement: str) -> bool:
     """Whether a process was started after a file was written: then its number was given away again."""
+    since = started(pid)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
-        with open("/proc/uptime", encoding="ascii") as file:
-            booted = time.time() - float(file.read().split()[0])
-        return booted + ticks / os.sysconf("SC_CLK_TCK") > os.stat(announcement).st_mtime + 2
-    except (OSError, ValueError):
+        return since is not None and since > os.stat(announcement).st_mtime + 2
+    except OSError:
         return False
 
 

@@ -198,3 +198,35 @@ def session_members(session: int) -> list[int]:
         if int(fields[3]) == session and fields[0] not in (b"Z", b"X"):
             members.append(int(entry))
     return members
+
+
+def started(pid: int) -> Optional[float]:
+    """Return when a process was started, in seconds since the epoch (proc_pid_stat(5)); None when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        with open("/proc/uptime", encoding="ascii") as file:
+            booted = time.time() - float(file.read().split()[0])
+    except (OSError, ValueError):
+        return None
+    return booted + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def running_since(*names: str) -> Optional[float]:
+    """Return since when the oldest process of this user runs whose name begins with one of some names.
+
+    :return: seconds since the epoch, or None when there is none.
+    """
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if not entry.isdigit() or os.stat(f"/proc/{entry}").st_uid != os.getuid():
+                continue
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                name = os.path.basename(os.fsdecode(file.read().partition(b"\0")[0]))
+        except OSError:
+            continue
+        since = started(int(entry)) if name.startswith(names) else None
+        if since is not None:
+            found.append(since)
+    return min(found, default=None)

@@ -17,6 +17,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import tarfile
 import time
 from collections import Counter
@@ -302,6 +303,30 @@ def test_a_base_whose_fetch_was_broken_off_is_fetched_again(ground: Ground) -> N
     result = ground.builder.build(**ground.options(2))
     assert result["built"]
     assert ground.image_content() == "content 2\n"
+
+
+def test_a_container_whose_making_was_broken_off_goes_when_nobody_makes_it(ground: Ground) -> None:
+    ground.out.mkdir()
+    os.chown(ground.out, ground.builder.uid, ground.builder.gid)
+    ground.builder.build(**ground.options(1))
+    # Whatever fails or was killed is tidied up after.
+    failing = {**ground.options(2), "containerfile_content": f"FROM {ground.base}\nRUN false\n"}
+    other = subprocess.Popen(ground.builder.argv(["buildah", "unshare", "sleep", "60"]), start_new_session=True)
+    try:
+        ground.builder.run(["buildah", "from", ground.base])
+        (made,) = ground.builder.sh("buildah containers --notruncate --quiet").split()
+        # What buildah leaves that is killed between two writes: the store has the container, buildah does not know it.
+        storage = ground.builder.home / ".local/share/containers/storage"
+        (storage / f"overlay-containers/{made}/userdata/buildah.json").unlink()
+        assert ground.builder.sh("buildah containers --quiet") == ""
+        assert ground.builder.module("buildah_build", **failing)["failed"]
+        # The other program might be just about to write it.
+        assert f"container {made}" in ground.leftovers()
+    finally:
+        os.killpg(other.pid, signal.SIGKILL)
+        other.wait()
+    assert ground.builder.module("buildah_build", **failing)["failed"]
+    assert ground.leftovers() == []
 
 
 def orphans(ground: Ground) -> None:
