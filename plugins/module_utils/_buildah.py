@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import time
 from dataclasses import replace
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -241,12 +242,17 @@ class Buildah:
         store = json.loads(self._run(["info"]).text)["store"]
         return str(store["GraphRoot"]), str(store["RunRoot"])
 
-    def left_containers(self, is_ours: Callable[[str], bool]) -> list[str]:
-        """Return the ids of working containers whose job marker satisfies ``is_ours``, and of those that were being
-        made when their program was killed, whoever that was."""
+    def left_containers(self, is_ours: Callable[[str], bool], since: float) -> list[str]:
+        """Return the ids of working containers that a run has left, for :meth:`remove_containers`.
+
+        :param is_ours: tells it by the job marker of those that buildah knows.
+        :param since: when the run began, in seconds since the epoch; for those that were being made when their program
+            was killed.
+        """
         graph_root, run_root = self._roots()
-        halves = abandoned(half_made(graph_root, run_root), running_since("buildah", "podman"))
-        return [half.id for half in halves] + self._marked(graph_root, is_ours)
+        looked, busy_since = time.time(), running_since("buildah", "podman")
+        halves = abandoned(half_made(graph_root, run_root), since=since, looked=looked, busy_since=busy_since)
+        return [half.id for half in halves if half.complete()] + self._marked(graph_root, is_ours)
 
     @staticmethod
     def _marked(graph_root: str, is_ours: Callable[[str], bool]) -> list[str]:

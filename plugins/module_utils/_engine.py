@@ -39,6 +39,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._job import (
     JOB_IMAGE,
     MARKER,
     Job,
+    began,
     dead_jobs,
     end_dead_sessions,
     exporting_containers,
@@ -277,16 +278,16 @@ class Engine:
             self._clean_with_store(path)
             return
         buildah = Buildah(Runner(self._environment), Access(), _patience(self._like), self.program)
-        began = os.path.exists(os.path.join(path, MARKER)) or os.path.isdir(os.path.join(path, "cids"))
+        has_built = os.path.exists(os.path.join(path, MARKER)) or os.path.isdir(os.path.join(path, "cids"))
         found = exporting_containers(path)
-        if began:
-            found += buildah.left_containers(lambda marker: marker.startswith(path + os.sep))
+        if has_built:
+            found += buildah.left_containers(lambda marker: marker.startswith(path + os.sep), began(path))
             cids = os.path.join(path, "cids")
             for name in os.listdir(cids) if os.path.isdir(cids) else ():
                 with open(os.path.join(cids, name), encoding="ascii") as file:
                     found += file.read().split()
         buildah.remove_containers(found)
-        for name in buildah.names(f"{JOB_IMAGE}:{os.path.basename(path)}") if began else ():
+        for name in buildah.names(f"{JOB_IMAGE}:{os.path.basename(path)}") if has_built else ():
             buildah.untag(name)
         for outside in noted_outside(path):
             buildah.remove_tree(outside)

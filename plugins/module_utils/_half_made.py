@@ -16,50 +16,92 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from typing import Iterable, Optional
+from typing import Any, Iterable, Optional
 
-#: Seconds that the start of a process, which is counted in ticks of the kernel, may be off.
-_SLACK = 2
+from ansible_collections.rootless.buildah.plugins.module_utils._process import START_SLACK
+
+#: What buildah calls a container of its own (buildah.go: containerType).
+_TYPE = "buildah 0.0.1"
+#: Where containers/storage has its tables (containers.go: newContainerStore): buildah's containers are volatile since
+#: storage 1.45, and lie in the run root with transient_store only.
+_TABLES = ((0, "containers.json"), (0, "volatile-containers.json"), (1, "volatile-containers.json"))
 
 
 @dataclass(frozen=True)
 class HalfMade:
-    """A container without a word of buildah's.
+    """A container without a word of its maker.
 
-    :param created: in seconds since the epoch, rounded down.
+    :param created: in seconds since the epoch.
+    :param state: the path of the file that buildah would have written next.
     """
 
     id: str
     created: float
+    state: str
+
+    def complete(self) -> bool:
+        """Write what ``buildah rm`` needs to know, for it refuses a container that has neither a state nor an image.
+
+        :return: False when it is not half-made any more.
+        """
+        try:
+            os.makedirs(os.path.dirname(self.state), mode=0o700, exist_ok=True)
+            with open(self.state, "x", encoding="ascii") as file:
+                json.dump({"type": _TYPE, "container-id": self.id}, file)
+        except OSError:
+            return False
+        return True
 
 
 def half_made(graph_root: str, run_root: str) -> list[HalfMade]:
     """Return the half-made containers of an image store.
 
-    :param graph_root: and ``run_root``, where that keeps what a reboot takes, as ``buildah info`` tells them.
+    :param graph_root: and ``run_root``, as ``buildah info`` tells them.
     """
     found = []
-    for root, name in ((graph_root, "containers.json"), (run_root, "volatile-containers.json")):
-        for path in glob.glob(os.path.join(glob.escape(root), "*-containers", name)):
+    for number, name in _TABLES:
+        for path in glob.glob(os.path.join(glob.escape((graph_root, run_root)[number]), "*-containers", name)):
             try:
                 with open(path, encoding="utf-8") as file:
-                    containers = json.load(file) or []
-            except (OSError, ValueError):
+                    containers = list(json.load(file) or ())
+            except (OSError, TypeError, ValueError):
                 continue
-            kind = os.path.basename(os.path.dirname(path))
-            for one in containers:
-                state = os.path.join(graph_root, kind, one["id"], "userdata", "buildah.json")
-                # podman and others note there what a container is to them, in the same moment.
-                if not one.get("metadata") and not os.path.exists(state):
-                    created = calendar.timegm(time.strptime(one["created"][:19], "%Y-%m-%dT%H:%M:%S"))
-                    found.append(HalfMade(one["id"], created))
+            kind = os.path.join(graph_root, os.path.basename(os.path.dirname(path)))
+            found += [half for half in (_half_made(kind, one) for one in containers) if half]
     return found
 
 
-def abandoned(containers: Iterable[HalfMade], busy_since: Optional[float]) -> list[HalfMade]:
-    """Return the containers that nobody goes on making.
+def _half_made(directory: str, entry: Any) -> Optional[HalfMade]:
+    """Return a container of a table if it is half-made."""
+    try:
+        # podman and others note there what a container is to them, in the same moment.
+        if entry.get("metadata"):
+            return None
+        state = os.path.join(directory, entry["id"], "userdata", "buildah.json")
+        # RFC 3339 in UTC, with up to nine digits behind the point.
+        whole, _point, rest = entry["created"].rstrip("Z").partition(".")
+        created = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{rest or 0}")
+        os.stat(state)
+    except FileNotFoundError:
+        return HalfMade(entry["id"], created, state)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        pass
+    return None
 
-    :param busy_since: since when the oldest program runs that makes containers, in seconds since the epoch; None
-        when there is none. A program that is younger than a container does not make it.
+
+def abandoned(
+    containers: Iterable[HalfMade], *, since: float, looked: float, busy_since: Optional[float]
+) -> list[HalfMade]:
+    """Return the containers that nobody goes on making. All times are in seconds since the epoch.
+
+    :param containers: as they were after the look at the programs that run.
+    :param since: when the run began that is tidied up after; what is older was not made by it.
+    :param looked: when that look began. A program that came later makes later containers.
+    :param busy_since: since when the oldest program that may make containers was running then; None when none was. One
+        that is younger than a container does not make it, and one that had ended has written its file.
     """
-    return [one for one in containers if busy_since is None or busy_since > one.created + _SLACK]
+    return [
+        one
+        for one in containers
+        if since <= one.created < looked and (busy_since is None or busy_since > one.created + START_SLACK)
+    ]

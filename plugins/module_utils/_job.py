@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from ansible_collections.rootless.buildah.plugins.module_utils._lock import FileLock
-from ansible_collections.rootless.buildah.plugins.module_utils._process import end_session, started
+from ansible_collections.rootless.buildah.plugins.module_utils._process import START_SLACK, end_session, started
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import ISOLATED
 
 JOB_IMAGE = "localhost/rootless-buildah-job"
@@ -126,6 +126,14 @@ def noted_outside(path: str) -> list[str]:
     return [name for name in noted if os.path.lexists(name)]
 
 
+def began(path: str) -> float:
+    """Return when a job began, in seconds since the epoch; now, when nothing tells it."""
+    try:
+        return os.stat(os.path.join(path, "job.json")).st_mtime
+    except OSError:
+        return time.time()
+
+
 def has_own_store(path: str) -> bool:
     """Return whether a job's image store goes with the job."""
     return bool(_facts(path).get("storage") == ISOLATED)
@@ -179,7 +187,7 @@ def _is_younger(pid: int, announcement: str) -> bool:
     """Whether a process was started after a file was written: then its number was given away again."""
     since = started(pid)
     try:
-        return since is not None and since > os.stat(announcement).st_mtime + 2
+        return since is not None and since > os.stat(announcement).st_mtime + START_SLACK
     except OSError:
         return False
 

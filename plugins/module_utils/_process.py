@@ -18,6 +18,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._findings import 
 
 LineReader = Callable[[str, float], None]
 
+#: Seconds by which what :func:`started` tells may be off.
+START_SLACK = 2
+
 # Written by the child itself before anything else runs, so that whoever finds the file after a SIGKILL of
 # ours knows which session to end. $0 is the directory.
 _ANNOUNCE = 'echo > "$0/$$" && exec "$@"'
@@ -201,14 +204,17 @@ def session_members(session: int) -> list[int]:
 
 
 def started(pid: int) -> Optional[float]:
-    """Return when a process was started, in seconds since the epoch (proc_pid_stat(5)); None when there is none."""
+    """Return when a process was started, in seconds since the epoch; None when there is none.
+
+    The kernel counts it in ticks since the boot (proc_pid_stat(5)); the clock may have been set since then.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
-        with open("/proc/uptime", encoding="ascii") as file:
-            booted = time.time() - float(file.read().split()[0])
-    except (OSError, ValueError):
+    except OSError:
         return None
+    # Not from /proc/uptime, which is a container's own under lxcfs.
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return booted + ticks / os.sysconf("SC_CLK_TCK")
 
 
