@@ -18,15 +18,13 @@ from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
 # More than there are machines: they wait for each other at the end of a task, and for the controller.
 FORKS = 5
-AIM = 1.3
 
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[list[str]]:
     """Machines that site.yml has made builders already."""
     try:
-        for action in ("create", "converge"):
-            subprocess.run(["molecule", action, "--scenario-name=node"], cwd=ROOT, check=True)
+        subprocess.run(["molecule", "converge", "--scenario-name=node"], cwd=ROOT, check=True)
         yield names("builders")
     finally:
         subprocess.run(["molecule", "destroy", "--scenario-name=node"], cwd=ROOT, check=False)
@@ -44,13 +42,13 @@ def second_run(machines: list[str]) -> tuple[float, int]:
 
 
 def test_the_second_run_on_virtual_machines(machines: list[str], table: Table) -> None:
-    one, tasks = second_run(machines[:1])
-    all_of_them, most = second_run(machines)
+    # They are of different releases, and all together end with the slowest.
+    one, tasks = max(second_run([machine]) for machine in machines)
+    all_of_them, _tasks = second_run(machines)
     many = len(machines)
     what = f"second run of `site.yml`, {many} virtual machines, {FORKS} forks"
-    table.rows.append(Row(what, "one of them", all_of_them, one, AIM))
+    table.rows.append(Row(what, "the slowest of them alone", all_of_them, one, None))
     print(f"\n{table.rows[-1]}")
     table.remarks.append(
-        f"Virtual machines of two processors each: {one:.0f} s and {tasks} tasks on one, {all_of_them:.0f} s and "
-        f"{most} tasks on {many}, that is {all_of_them / many:.0f} s a host. Where they are emulated, they share the "
-        "cores of this machine.")
+        f"Virtual machines of two processors each: {one:.0f} s for one, {all_of_them / many:.0f} s a host for {many}, "
+        f"{tasks} tasks. Where they are emulated, they share the cores of this machine.")
