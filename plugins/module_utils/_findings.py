@@ -179,6 +179,14 @@ FINDINGS: tuple[Finding, ...] = (
         "{type: Localhost, localhostProfile: rootless-build}; on SELinux seLinuxOptions {type: container_engine_t}",
     ),
     Finding(
+        "selinux_labels",
+        ERROR,
+        "SELinux does not let this user label what a RUN step gets: the policy has no rules for users' container tools",
+        "Let this user's RUN steps go without labels, label = false in the section [containers] of "
+        "~/.config/containers/containers.conf; in the RHEL family install container-selinux, which has the rules",
+        by_hand="what separates RUN steps from the rest of the host is for its administrator to choose",
+    ),
+    Finding(
         "disk_full",
         ERROR,
         "the disk that holds the image store is full",
@@ -529,6 +537,7 @@ TOLD: tuple[tuple[str, str], ...] = (
     ("native_overlay", r"/merged(, mount_data=.*)?: invalid argument"),
     ("not_unshared", r"cannot mount using driver \S+ in rootless mode"),
     ("mount_denied", r"remount /, flags: 0x44000: (permission denied|operation not permitted)"),
+    ("selinux_labels", r"setting file label on \"[^\"]*\": .*permission denied"),
     ("disk_full", r"no space left on device"),
     ("graphroot_filesystem", r"'overlay' is not supported over \w+"),
     ("store_not_writable", r"(?m)^Error: (open|mkdir) \S+/(overlay|vfs)[^/\s]*(/\S+)?: permission denied"),

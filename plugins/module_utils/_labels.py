@@ -21,9 +21,9 @@ def label_plan(places: Sequence[str], user: str, labels: Sequence[str], notes: C
     :param places: where images are; absolute paths.
     :param labels: ``matchpathcon -n`` of what ``ask`` names.
     :param notes: the keys of the role's notes.
-    :return: ``like``, the system's own store; ``ask``, the paths whose labels matter; ``booleans``, those that may let
-        containers use NFS; ``add``, places that the policy does not know; ``relabel``, places whose content has other
-        labels than the policy says, as far as the role knows.
+    :return: ``like``, the system's own store; ``ask``, the paths whose labels matter; ``add``, places that the policy
+        does not know; ``relabel``, places whose content has other labels than the policy says, as far as the role
+        knows.
     """
     known = [os.path.normpath(place) for place in places]
     # A label is user:role:type:level; homes have other users than the system, and only the type counts. Layers have a
@@ -33,7 +33,6 @@ def label_plan(places: Sequence[str], user: str, labels: Sequence[str], notes: C
     return {
         "like": LIKE,
         "ask": [f"{place}/overlay" for place in (LIKE, *known)],
-        "booleans": list(NFS_BOOLEANS),
         "add": add,
         "relabel": [place for place in known if place in add or f"relabel:{user}:{place}" in notes],
     }
@@ -56,16 +55,21 @@ def forget_plan(user: str, notes: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def nfs_plan(line: str, user: str, notes: Iterable[str]) -> dict[str, Any]:
-    """Return what is to be done so that a builder user's containers may use NFS.
+def nfs_plan(lines: Sequence[str], user: str, notes: Iterable[str]) -> dict[str, Any]:
+    """Return what is to be done so that a builder user's containers may use NFS, where images or the home lie on it.
 
-    :param line: what ``getsebool`` prints of the boolean: ``container_use_nfs --> off``; empty where no NFS is used.
+    :param lines: what the role has asked: types of file systems, and what ``getsebool`` prints of booleans,
+        ``container_use_nfs --> off``. Others do not matter.
     :param notes: the keys of the role's notes; whom the role has let use NFS before needs it as much as the first.
     :return: the ``boolean``; ``switch_on``, whether it is off; ``note``, the key of a note that this user lives by it,
-        empty where there is one or the role has not switched it on.
+        empty where there is one or the role has not switched it on. Nothing of it where no NFS is used, or where the
+        policy has no boolean for it.
     """
-    boolean = line.partition(" ")[0]
-    off = line.rstrip().endswith(" off")
+    known = dict(line.split(" --> ", 1) for line in lines if " --> " in line)
+    boolean = next((name for name in NFS_BOOLEANS if name in known), "")
+    if "nfs" not in lines or not boolean:
+        return {"boolean": "", "switch_on": False, "note": ""}
+    off = known[boolean].strip() == "off"
     given = _users(boolean, notes)
     key = f"{boolean}:{user}"
     return {"boolean": boolean, "switch_on": off, "note": key if key not in given and (off or given) else ""}
@@ -73,4 +77,4 @@ def nfs_plan(line: str, user: str, notes: Iterable[str]) -> dict[str, Any]:
 
 def _users(boolean: str, notes: Iterable[str]) -> list[str]:
     """Return the notes of users that live by a boolean."""
-    return [key for key in notes if boolean and key.startswith(f"{boolean}:")]
+    return [key for key in notes if key.startswith(f"{boolean}:")]

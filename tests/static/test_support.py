@@ -180,6 +180,8 @@ PROVOKED = {
     **dict.fromkeys(("network_helper", "crun_missing", "pause_stale", "ping_group_range", "no_linger"), CURED),
     "cgroup_hybrid": f"{DOCTOR}::test_a_hybrid_cgroup_hierarchy_is_told",
     "not_unshared": f"{DOCTOR}::test_a_mount_outside_of_the_users_namespace_is_told",
+    "selinux_labels": "molecule/selinux/tests/test_selinux.py::"
+                      "test_what_debians_policy_denies_is_named_and_the_remedy_builds",
     "single_mapping": f"{DOCTOR}::test_the_setuid_bit_is_the_wrong_kind_in_a_container",
     "runtime_dir": f"{DOCTOR}::test_the_runtime_directory_of_somebody_else",
     "temporary_dir": f"{DOCTOR}::test_a_place_for_temporary_files_that_is_closed",

@@ -26,9 +26,10 @@ INNOCENT = sorted(
 )
 
 # Those of a buildah were printed by it, once with each cause brought about; paths and ids are shortened. 1.28.2 ran
-# with crun 1.8.1 on Linux 6.18, 1.43.2 in pods of a real cluster. A file's directory is the finding and its name the
-# way: a user namespace whose user.max_user_namespaces is 0, seccomp filters that answer as a kernel or a security
-# module does, empty or short files in /etc, programs taken away. Those of "reported" are the words of reports.
+# with crun 1.8.1 on Linux 6.18, 1.39.3 on Debian 13 with SELinux, 1.43.2 in pods of a real cluster. A file's directory
+# is the finding and its name the way: a user namespace whose user.max_user_namespaces is 0, seccomp filters that answer
+# as a kernel or a security module does, empty or short files in /etc, programs taken away. Those of "reported" are the
+# words of reports.
 RECORDED = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("*/findings/*/*.txt"))
 
 # What users reported, word for word, and what it is.
@@ -125,6 +126,6 @@ def test_ids_are_unique_and_for_ever() -> None:
 def test_each_says_why_and_what_to_do(finding: object) -> None:
     # As in all messages: no capital and no full stop, which the error adds.
     cause, remedy = vars(finding)["cause"], vars(finding)["remedy"]
-    assert cause and not cause.endswith(".") and (cause[0].islower() or cause.startswith(("OCI", "XDG_")))
+    assert cause and not cause.endswith(".") and (cause[0].islower() or cause.startswith(("OCI", "SELinux", "XDG_")))
     assert remedy[0].isupper() and not remedy.endswith(".")
     assert vars(finding)["severity"] in (ERROR, WARNING)

@@ -54,18 +54,24 @@ def test_the_last_user_of_nfs_switches_it_off(notes: list[str], off: list[str], 
     assert (plan["booleans"], plan["notes"]) == (off, done)
 
 
-@pytest.mark.parametrize("line, notes, boolean, switch_on, note", [
-    ("virt_use_nfs --> off", [], "virt_use_nfs", True, "virt_use_nfs:ci"),
-    ("container_use_nfs --> off\n", [], "container_use_nfs", True, "container_use_nfs:ci"),
-    ("virt_use_nfs --> on", [], "virt_use_nfs", False, ""),
-    ("virt_use_nfs --> on", ["virt_use_nfs:ci"], "virt_use_nfs", False, ""),
+@pytest.mark.parametrize("lines, notes, boolean, switch_on, note", [
+    (["virt_use_nfs --> off"], [], "virt_use_nfs", True, "virt_use_nfs:ci"),
+    (["virt_use_nfs --> on"], [], "virt_use_nfs", False, ""),
+    (["virt_use_nfs --> on"], ["virt_use_nfs:ci"], "virt_use_nfs", False, ""),
     # It is on because the role has switched it on for another user.
-    ("virt_use_nfs --> on", ["virt_use_nfs:ci2"], "virt_use_nfs", False, "virt_use_nfs:ci"),
+    (["virt_use_nfs --> on"], ["virt_use_nfs:ci2"], "virt_use_nfs", False, "virt_use_nfs:ci"),
     # Somebody has switched it off again.
-    ("virt_use_nfs --> off", ["virt_use_nfs:ci"], "virt_use_nfs", True, ""),
-    ("", ["virt_use_nfs:ci2"], "", False, ""),
+    (["virt_use_nfs --> off"], ["virt_use_nfs:ci"], "virt_use_nfs", True, ""),
+    # Debian's has both, and the one for virtual machines does not count.
+    (["container_use_nfs --> off", "virt_use_nfs --> on", "xen_use_nfs --> on"], [],
+     "container_use_nfs", True, "container_use_nfs:ci"),
+    (["xen_use_nfs --> off"], ["virt_use_nfs:ci2"], "", False, ""),
+    ([], ["virt_use_nfs:ci2"], "", False, ""),
 ])  # fmt: skip
 def test_whoever_lives_by_the_boolean_is_noted(
-    line: str, notes: list[str], boolean: str, switch_on: bool, note: str
+    lines: list[str], notes: list[str], boolean: str, switch_on: bool, note: str
 ) -> None:
-    assert nfs_plan(line, "ci", notes) == {"boolean": boolean, "switch_on": switch_on, "note": note}
+    layer = "system_u:object_r:container_ro_file_t:s0"
+    plan = {"boolean": boolean, "switch_on": switch_on, "note": note}
+    assert nfs_plan([layer, "ext2/ext3", "nfs", *lines], "ci", notes) == plan
+    assert nfs_plan([layer, "ext2/ext3", *lines], "ci", notes) == {"boolean": "", "switch_on": False, "note": ""}
