@@ -77,14 +77,17 @@ def _half_made(directory: str, entry: Any) -> Optional[HalfMade]:
         # podman and others note there what a container is to them, in the same moment.
         if entry.get("metadata"):
             return None
-        state = os.path.join(directory, entry["id"], "userdata", "buildah.json")
         # RFC 3339 in UTC, with up to nine digits behind the point.
         whole, _point, rest = entry["created"].rstrip("Z").partition(".")
         created = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{rest or 0}")
-        os.stat(state)
+        half = HalfMade(entry["id"], created, os.path.join(directory, entry["id"], "userdata", "buildah.json"))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    try:
+        os.stat(half.state)
     except FileNotFoundError:
-        return HalfMade(entry["id"], created, state)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return half
+    except OSError:
         pass
     return None
 
