@@ -22,9 +22,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._process import S
 
 #: What buildah calls a container of its own (buildah.go: containerType).
 _TYPE = "buildah 0.0.1"
-#: Where containers/storage has its tables (containers.go: newContainerStore): buildah's containers are volatile since
-#: storage 1.45, and lie in the run root with transient_store only.
-_TABLES = ((0, "containers.json"), (0, "volatile-containers.json"), (1, "volatile-containers.json"))
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,16 @@ def half_made(graph_root: str, run_root: str) -> list[HalfMade]:
 
     :param graph_root: and ``run_root``, as ``buildah info`` tells them.
     """
+    # buildah's are volatile since storage 1.45, and lie in the run root with transient_store only (containers.go:
+    # newContainerStore).
+    tables = (
+        (graph_root, "containers.json"),
+        (graph_root, "volatile-containers.json"),
+        (run_root, "volatile-containers.json"),
+    )
     found = []
-    for number, name in _TABLES:
-        for path in glob.glob(os.path.join(glob.escape((graph_root, run_root)[number]), "*-containers", name)):
+    for root, name in tables:
+        for path in glob.glob(os.path.join(glob.escape(root), "*-containers", name)):
             try:
                 with open(path, encoding="utf-8") as file:
                     containers = list(json.load(file) or ())

@@ -188,19 +188,24 @@ def end_session(session: int) -> None:
 
 
 def session_members(session: int) -> list[int]:
-    """Return the live processes of a session (fields of proc_pid_stat(5)), zombies excluded."""
+    """Return the live processes of a session, zombies excluded."""
     members = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         try:
-            with open(f"/proc/{entry}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
+            fields = _stat(int(entry))
         except OSError:
             continue
         if int(fields[3]) == session and fields[0] not in (b"Z", b"X"):
             members.append(int(entry))
     return members
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of proc_pid_stat(5) behind the name, which may hold anything; the first is the state."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
 
 
 def started(pid: int) -> Optional[float]:
@@ -209,8 +214,7 @@ def started(pid: int) -> Optional[float]:
     The kernel counts it in ticks since the boot (proc_pid_stat(5)); the clock may have been set since then.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        ticks = int(_stat(pid)[19])
     except OSError:
         return None
     # Not from /proc/uptime, which is a container's own under lxcfs.

@@ -129,6 +129,11 @@ class Ground:
         }
 
     @property
+    def storage(self) -> Path:
+        """The user's image store."""
+        return self.builder.home / ".local/share/containers/storage"
+
+    @property
     def out(self) -> Path:
         """The directory for exports."""
         return self.builder.home / "out"
@@ -152,13 +157,12 @@ class Ground:
     def leftovers(self) -> list[str]:
         """Return everything that a finished run may not leave."""
         home, state = self.builder.home, self.builder.state
-        storage = home / ".local/share/containers/storage"
         found = [f"process {line}" for line in self.processes()]
         found += [f"job {path}" for path in (state / "jobs").iterdir()]
         found += [f"file {path}" for path in state.rglob(".new-*")]
         found += [f"output {path}" for path in self.out.iterdir() if path.name not in ("image.tar", "tree", "base")]
         # Newer releases have volatile ones, in a table of their own.
-        for table in storage.glob("overlay-containers/*containers.json"):
+        for table in self.storage.glob("overlay-containers/*containers.json"):
             found += [f"container {one['id']}" for one in json.loads(table.read_text() or "[]")]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [f"mount {line}" for line in mounts if str(home) in line]
@@ -300,7 +304,7 @@ def test_a_base_whose_fetch_was_broken_off_is_fetched_again(ground: Ground) -> N
     ground.builder.build(**ground.options(1))
     base = ground.registry.manifest("kill/base", "1")["config"]["digest"].partition(":")[2]
     # What a pull leaves that is killed at the end: the image is in the table, its manifest is not in its place.
-    (ground.builder.home / f".local/share/containers/storage/overlay-images/{base}/manifest").unlink()
+    (ground.storage / f"overlay-images/{base}/manifest").unlink()
     result = ground.builder.build(**ground.options(2))
     assert result["built"]
     assert ground.image_content() == "content 2\n"
@@ -339,13 +343,11 @@ def test_a_container_whose_making_was_broken_off_goes_when_nobody_makes_it(
 
 def forget(ground: Ground, container: str) -> None:
     """Leave of a container what buildah leaves when it is killed between two writes, and does not know then."""
-    storage = ground.builder.home / ".local/share/containers/storage"
-    (storage / f"overlay-containers/{container}/userdata/buildah.json").unlink()
+    (ground.storage / f"overlay-containers/{container}/userdata/buildah.json").unlink()
 
 
 def orphans(ground: Ground) -> None:
     """No layer lies in the store that the store does not know of."""
-    storage = ground.builder.home / ".local/share/containers/storage"
-    known = {layer["id"] for layer in json.loads((storage / "overlay-layers/layers.json").read_text())}
-    there = {path.name for path in (storage / "overlay").iterdir() if re.fullmatch("[0-9a-f]{64}", path.name)}
+    known = {layer["id"] for layer in json.loads((ground.storage / "overlay-layers/layers.json").read_text())}
+    there = {path.name for path in (ground.storage / "overlay").iterdir() if re.fullmatch("[0-9a-f]{64}", path.name)}
     assert there <= known, there - known
