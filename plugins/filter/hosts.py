@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.rootless.buildah.plugins.module_utils import _containers_conf as containers_conf
 from ansible_collections.rootless.buildah.plugins.module_utils import _host_choices as choices
 from ansible_collections.rootless.buildah.plugins.module_utils import _labels as labels
 from ansible_collections.rootless.buildah.plugins.module_utils import _places as places
@@ -53,6 +54,7 @@ class FilterModule:
             "cgroup_plan": choices.cgroup_plan,
             "choose_isolation": lambda trial, requested="auto": choices.choose_isolation(requested, trial),
             "choose_runtime": lambda trial, requested="auto": choices.choose_runtime(requested, trial),
+            "containers_conf_files": containers_conf.files,
             "doctor_admission": doctor_admission,
             "doctor_page": doctor_page,
             "doctor_pod": doctor_pod,
@@ -61,7 +63,7 @@ class FilterModule:
             "doctor_table": doctor_table,
             "doctor_trial": doctor_trial,
             "empty_places": places.empty_places,
-            "engine_conf": choices.engine_conf,
+            "engine_conf": containers_conf.engine_conf,
             "explain_failure": choices.explain,
             "explain_finding": choices.explain_finding,
             "files_below": files_below,

@@ -108,7 +108,7 @@ FINDINGS: tuple[Finding, ...] = (
         ERROR,
         "the id map could not be written: newuidmap or newgidmap is missing or has no privilege",
         "Install uidmap with its setuid bit or file capabilities: setcap cap_setuid=ep on newuidmap, "
-        "cap_setgid=ep on newgidmap (role builder_tools)",
+        "cap_setgid=ep on newgidmap (role builder_tools), on a file system that is not mounted nosuid",
         by_hand=_PACKAGES,
         in_pod=_NEWUIDMAP,
     ),

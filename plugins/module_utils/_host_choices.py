@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Mapping
 
@@ -59,16 +58,6 @@ def choose_isolation(requested: str, trial: dict[str, Any] | None) -> dict[str, 
         return {"isolation": "oci", "reason": "a RUN step under the OCI runtime worked"}
     cause = explain(trial.get("stderr") or "")
     return {"isolation": "chroot", "reason": f"a RUN step under the OCI runtime failed: {cause}"}
-
-
-def engine_conf(environment: Mapping[str, str]) -> str:
-    """Return a drop-in for containers.conf(5) that adds to the environment of containers tools what it lacks.
-
-    :param environment: values by name; an empty one is not set. Nothing to set gives an empty text.
-    """
-    pairs = [f"{name}={value}" for name, value in environment.items() if value]
-    # A list of JSON is one of TOML.
-    return f"[engine]\nenv = {json.dumps(pairs)}\n" if pairs else ""
 
 
 def choose_runtime(requested: str, trial: dict[str, Any] | None) -> dict[str, Any]:

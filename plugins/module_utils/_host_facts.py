@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
+from ansible_collections.rootless.buildah.plugins.module_utils import _containers_conf as containers_conf
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import helper_kind
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import MARKER
@@ -28,7 +29,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._shadow import (
     SUBUID,
     Shadow,
     parse_mapping,
-    read_mapping,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import (
     DEFAULTS,
@@ -42,7 +42,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     IdRange,
     Limits,
     Table,
-    mapping_is_stale,
     owners,
     subid_service,
 )
@@ -55,14 +54,6 @@ NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse
 OTHER_PLACES, ROOM = ("/var/lib", "/srv", "/home"), 2 * 2**30
 # containers.conf(5): helper_binaries_dir
 HELPER_DIRECTORIES = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")
-# Read in this order, the last one wins: containers.conf(5).
-CONTAINERS_CONF = (
-    "/usr/share/containers/containers.conf",
-    "/etc/containers/containers.conf",
-    "/etc/containers/containers.conf.d/*.conf",
-    "{home}/.config/containers/containers.conf",
-    "{home}/.config/containers/containers.conf.d/*.conf",
-)
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21  # capabilities(7), linux/capability.h
 # Those that builds in pods want, by number.
 CAPABILITIES = {CAP_SETUID: "SETUID", CAP_SETGID: "SETGID", 31: "SETFCAP"}
@@ -366,7 +357,7 @@ class Look:
             settings_closed=self._read_only("/proc/sys"),
             kernel=(self._read("/proc/sys/kernel/osrelease") or "").strip(),
             cgroup=self._cgroup(),
-            isolation=self._environment.get("BUILDAH_ISOLATION", "") or self._setting(r"BUILDAH_ISOLATION=(\w+)"),
+            isolation=self._environment.get("BUILDAH_ISOLATION", "") or self._isolation(),
             max_user_namespaces=self._number("/proc/sys/user/max_user_namespaces"),
             unprivileged_userns_clone=self._number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restrict_unprivileged_userns=self._number(
@@ -401,7 +392,7 @@ class Look:
             if self._exists("/run/systemd/system") else None,
             fuse_device=self._device("/dev/fuse"),
             tun_device=self._device("/dev/net/tun"),
-            pause_stale=self._pause_is_stale(subuid.ranges),
+            pause_stale=Shadow().pause_is_stale(self._account, subuid.ranges, subgid.ranges),
         )
 
     # -- files
@@ -465,11 +456,18 @@ class Look:
     def _setting(self, pattern: str) -> str:
         """Return what the last of the configuration files says; Python has no reader of TOML before 3.11."""
         found = ""
-        for place in CONTAINERS_CONF:
-            for path in sorted(glob.glob(self._at(place.format(home=self._account.pw_dir)))):
-                match = _search(pattern, self._read(os.path.join("/", os.path.relpath(path, self._root))))
-                found = match or found
+        for text in self._containers_conf():
+            found = _search(pattern, text) or found
         return found
+
+    def _containers_conf(self) -> list[str]:
+        paths = (path for pattern in containers_conf.files(self._account.pw_dir)
+                 for path in sorted(glob.glob(self._at(pattern))))
+        return [self._read(os.path.join("/", os.path.relpath(path, self._root))) or "" for path in paths]
+
+    def _isolation(self) -> str:
+        said = (pair.partition("=") for pair in containers_conf.engine_environment(self._containers_conf()))
+        return next((value for name, _sign, value in said if name == "BUILDAH_ISOLATION"), "")
 
     def _helper_directories(self) -> list[str]:
         listed = re.findall(r"\"([^\"]+)\"", self._setting(r"(?s)helper_binaries_dir\s*=\s*\[(.*?)\]"))
@@ -683,29 +681,28 @@ class Look:
             return " ".join(stderr.split()) or error.message
         return ""
 
-    def _pause_is_stale(self, ranges: Iterable[IdRange]) -> bool:
-        pid = Shadow().pause_process(self._account)
-        if pid is None:
-            return False
-        try:
-            mapped = [IdRange(outside, count) for _inside, outside, count in read_mapping(pid, "uid_map")]
-        except OSError:
-            return False
-        return mapping_is_stale(mapped, self._account.pw_uid, ranges)
-
 
 def look(run: Runner) -> Facts:
     """Return the facts of this host and the user who runs this.
 
     :param run: with the environment that builds get.
     """
-    account = pwd.getpwuid(os.getuid())
+    account = _account(run.environment.get("HOME", "/"))
     # What builds get, but the directories that were handed in: builds find the right ones by themselves.
     variables = {**run.environment, **{name: os.environ.get(name, "") for name in ("XDG_RUNTIME_DIR", "TMPDIR")}}
     return Look(run, account, variables, profile=pod_profile(os.environ, account.pw_uid)).facts(
         {entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())},
         {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())},
     )
+
+
+def _account(home: str) -> pwd.struct_passwd:
+    """Return who runs this. A pod may run a user whom no passwd knows; then it has this home."""
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return pwd.struct_passwd((str(uid), "x", uid, os.getgid(), "", home, "/bin/sh"))
 
 
 def pod_profile(environment: Mapping[str, str], uid: int) -> str:

@@ -3,14 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the build modules share at the edge to Ansible.
 
-Touches of the module: ``params``, ``check_mode``, ``_diff``, ``warn``, ``fail_json``, ``_remote_tmp``, ``_tmpdir``.
+Touches of the module: ``check_mode``, ``_diff``, ``warn``, ``_remote_tmp``, ``_tmpdir``.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-from typing import Any, NoReturn, Sequence
+from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -21,9 +20,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._engine import (
     Settings,
     input_warnings,
 )
-from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError
-from ansible_collections.rootless.buildah.plugins.module_utils._findings import finding_for, known
-from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import pod_profile
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs
 from ansible_collections.rootless.buildah.plugins.module_utils._plan import Reason
 from ansible_collections.rootless.buildah.plugins.module_utils._user import home
@@ -63,32 +59,6 @@ def build(module: AnsibleModule, engine: Engine, inputs: BuildInputs) -> dict[st
         **outcome_fields(outcome, outlook.plan.reasons),
         **diff(module, outlook),
     }
-
-
-def fail(module: AnsibleModule, error: BuildahError | OSError) -> NoReturn:
-    """End the module with an error. Where a program's own words tell a known cause, it is that of the catalogue.
-
-    :param error: one of the system's is of a file that the builder user keeps: what it is given is checked before.
-    """
-    if isinstance(error, OSError):
-        error = _of_the_system(error)
-    found = finding_for(error.stderr) if isinstance(error, CommandError) and not error.finding else None
-    if found:
-        pod = bool(pod_profile(os.environ, os.getuid()))
-        error.cause, error.remedy, error.finding = found.cause, found.remedy_in(pod), found.id
-    module.fail_json(msg=str(error), **error.as_result())
-
-
-def _of_the_system(error: OSError) -> BuildahError:
-    path = error.filename or "a file of the builder user"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BuildahError(f"cannot write {path}", **known("disk_full"))
-    return BuildahError(
-        f"cannot use {path}",
-        os.strerror(error.errno) if error.errno else str(error),
-        "Let it and the directories above it belong to the builder user; what was once called through sudo with the "
-        "user's HOME belongs to root (chown, role builder)",
-    )
 
 
 def outlook_fields(module: AnsibleModule, outlook: Outlook) -> dict[str, Any]:

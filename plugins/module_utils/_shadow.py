@@ -25,6 +25,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     IdRange,
     Limits,
     Table,
+    mapping_is_stale,
     overlapping,
     subid_service,
 )
@@ -262,6 +263,21 @@ class Shadow:
             except (OSError, ValueError):
                 continue
         return None
+
+    def pause_is_stale(
+        self, account: pwd.struct_passwd, uids: Iterable[IdRange], gids: Iterable[IdRange]
+    ) -> bool:
+        """Say whether podman keeps a user namespace of this user that was made with other ranges than these."""
+        pid = self.pause_process(account)
+        if pid is None:
+            return False
+        try:
+            return any(
+                mapping_is_stale([IdRange(outside, count) for _inside, outside, count in read_mapping(pid, name)],
+                                 own_id, ranges)
+                for name, own_id, ranges in (("uid_map", account.pw_uid, uids), ("gid_map", account.pw_gid, gids)))
+        except OSError:
+            return False  # it ended meanwhile
 
     def has_store(self, account: pwd.struct_passwd) -> bool:
         """Say whether the user has an image store at the usual place; yes when that cannot be seen."""

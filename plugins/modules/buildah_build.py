@@ -231,8 +231,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rootless.buildah.plugins.module_utils._engine import Engine
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_THE_BUILDER, fail
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import validate
-from ansible_collections.rootless.buildah.plugins.module_utils._module import build, fail, outcome_fields, settings
+from ansible_collections.rootless.buildah.plugins.module_utils._module import build, outcome_fields, settings
 from ansible_collections.rootless.buildah.plugins.module_utils._options import (
     MUTUALLY_EXCLUSIVE,
     REQUIRED_TOGETHER,
@@ -264,7 +265,7 @@ def main() -> None:
     try:
         result = run(module)
     except (BuildahError, OSError) as error:
-        fail(module, error)
+        fail(module, error, OF_THE_BUILDER)
     module.exit_json(duration=round(time.monotonic() - begun, 3), **result)
 
 

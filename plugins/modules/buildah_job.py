@@ -331,6 +331,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.rootless.buildah.plugins.module_utils._engine import Outcome
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import fail
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import validate
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_door import IMPORT_ERROR, Cluster
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_engine import KubeEngine
@@ -376,8 +377,8 @@ def main() -> None:
     begun = time.monotonic()
     try:
         result = run(module)
-    except BuildahError as error:
-        module.fail_json(msg=str(error), **error.as_result())
+    except (BuildahError, OSError) as error:
+        fail(module, error, "Let it belong to the user who runs Ansible here")
     module.exit_json(duration=round(time.monotonic() - begun, 3), **result)
 
 

@@ -159,9 +159,10 @@ from ansible_collections.rootless.buildah.plugins.module_utils._engine import (
     storage_of,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_THE_BUILDER, fail
 from ansible_collections.rootless.buildah.plugins.module_utils._inputs import BuildInputs, validate
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_planner import KubePlanner
-from ansible_collections.rootless.buildah.plugins.module_utils._module import fail, settings
+from ansible_collections.rootless.buildah.plugins.module_utils._module import settings
 from ansible_collections.rootless.buildah.plugins.module_utils._options import (
     MUTUALLY_EXCLUSIVE,
     REQUIRED_TOGETHER,
@@ -258,7 +259,7 @@ def main() -> None:
         images = [validate(entry) for entry in module.params["images"]]
         found = look(module, images) if images else []
     except (BuildahError, OSError) as error:
-        fail(module, error)
+        fail(module, error, OF_THE_BUILDER)
     for _level, outlook, _buildah in found:
         for text in input_warnings(outlook):
             module.warn(text)

@@ -193,6 +193,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_ROOT, OF_THE_BUILDER, fail
 from ansible_collections.rootless.buildah.plugins.module_utils._file_keeper import (
     FileOptions,
     keep_files,
@@ -274,9 +275,9 @@ def main() -> None:
     params = module.params
     try:
         done = keep_files(wishes(params), module.check_mode)
-    except BuildahError as error:
-        module.fail_json(msg=str(error), **error.as_result())
-    except (OSError, ValueError) as error:
+    except (BuildahError, OSError) as error:
+        fail(module, error, OF_THE_BUILDER if params["as_owner"] else OF_ROOT)
+    except ValueError as error:
         named = params["path"] or "one of the files"
         module.fail_json(msg=f"{named}: {error}")
     module.exit_json(**result(params, done))

@@ -81,6 +81,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_ROOT, fail
 from ansible_collections.rootless.buildah.plugins.module_utils._way_back import FILE_KEY, WayBack
 
 PREFIX = "note:"
@@ -109,7 +110,9 @@ def main() -> None:
         elif params["state"] == "absent" and not module.check_mode:
             for key in [params["key"]] if params["key"] else notes:
                 way_back.forget(PREFIX + key)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        fail(module, error, OF_ROOT)
+    except ValueError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, notes=notes, files=files)
 

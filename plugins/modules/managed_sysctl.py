@@ -116,6 +116,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rootless.buildah.plugins.module_utils import _sysctl
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_ROOT, fail
 from ansible_collections.rootless.buildah.plugins.module_utils._file_keeper import FileKeeper, FileOptions
 from ansible_collections.rootless.buildah.plugins.module_utils._way_back import WayBack
 
@@ -228,9 +229,9 @@ def main() -> None:
     )
     try:
         result = apply(module)
-    except BuildahError as error:
-        module.fail_json(msg=str(error), **error.as_result())
-    except (OSError, ValueError) as error:
+    except (BuildahError, OSError) as error:
+        fail(module, error, OF_ROOT)
+    except ValueError as error:
         module.fail_json(msg=f"{module.params['path']}: {error}")
     module.exit_json(**result)
 

@@ -373,6 +373,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rootless.buildah.plugins.module_utils._diagnosis import as_results, diagnose
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_THE_BUILDER, fail
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import ERROR
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import look, pod_profile
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
@@ -386,8 +387,8 @@ def main() -> None:
             raise InputError("this task runs as root", "nothing of root's is rootless",
                              "Run it as the builder user (become_user)")
         facts = look(Runner(environment()))
-    except BuildahError as error:
-        module.fail_json(msg=str(error), **error.as_result())
+    except (BuildahError, OSError) as error:
+        fail(module, error, OF_THE_BUILDER)
     found = diagnose(facts)
     module.exit_json(
         changed=False,

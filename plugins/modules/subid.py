@@ -280,14 +280,16 @@ commands:
 
 import os
 import random
+import shlex
 import time
 from collections.abc import Sequence
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, InputError
-from ansible_collections.rootless.buildah.plugins.module_utils._shadow import Shadow, read_mapping
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, InputError
+from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_ROOT, fail
+from ansible_collections.rootless.buildah.plugins.module_utils._shadow import Shadow
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     Change,
     Host,
@@ -298,7 +300,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     check_wishes,
     clashes,
     find_problems,
-    mapping_is_stale,
     plan,
 )
 
@@ -396,8 +397,7 @@ class Run:
             for change in changes:
                 # useradd, or a usermod by hand, may have chosen the same ids between our look and our writing.
                 if clashes(seen, change, self.uids.get(change.name)):
-                    undone = self.shadow.write(change.undo_additions(), time.monotonic() + UNDO_TIMEOUT)
-                    self.commands.append(undone)
+                    self._take_back(change)
                     time.sleep(random.uniform(0.05, 0.5))
                 else:
                     kept.append(change)
@@ -405,6 +405,19 @@ class Run:
             f"The subordinate ids did not settle in {ATTEMPTS} attempts",
             cause="another program keeps changing /etc/subuid and /etc/subgid, or usermod has no effect there",
             remedy="look for such a program and run this again")
+
+    def _take_back(self, change: Change) -> None:
+        undo = change.undo_additions()
+        try:
+            self.commands.append(self.shadow.write(undo, time.monotonic() + UNDO_TIMEOUT))
+        except CommandError as error:
+            # usermod(8) adds ranges to somebody who has a process, and takes none away.
+            raise BuildahError(
+                f"{change.name} and another user were given the same subordinate ids at the same time",
+                cause=f"usermod does not take them back: {error.cause}",
+                remedy=f"end what {change.name} runs (systemctl stop user-{self.uids.get(change.name)}.slice), call "
+                       f"{shlex.join(error.argv)}, and run this again",
+                finding="subid_shared") from error
 
     def _ask_oracle(self, changes: Sequence[Change]) -> None:
         if not self.shadow.has_getsubids():
@@ -456,23 +469,18 @@ class Run:
             "subgid": as_dicts(new[1]),
             "added": both(*(set(mine) - set(theirs) for mine, theirs in zip(new, old))),
             "removed": both(*(set(theirs) - set(mine) for mine, theirs in zip(new, old))),
-            "migrate_required": self._migration_due(account, old != new, new[0]),
+            "migrate_required": self._migration_due(account, old != new, *new),
             "probed": probed,
         }
 
-    def _migration_due(self, account: Any, changed: bool, uids: Sequence[IdRange]) -> bool:
+    def _migration_due(
+        self, account: Any, changed: bool, uids: Sequence[IdRange], gids: Sequence[IdRange]
+    ) -> bool:
         if account is None:
             return False
-        pause = self.shadow.pause_process(account)
-        if changed and (pause is not None or self.shadow.has_store(account)):
+        if changed and (self.shadow.pause_process(account) is not None or self.shadow.has_store(account)):
             return True
-        if pause is None:
-            return False
-        try:
-            outside = [IdRange(first, count) for inside, first, count in read_mapping(pause, "uid_map")]
-        except OSError:
-            return False  # it ended meanwhile
-        return mapping_is_stale(outside, account.pw_uid, uids)
+        return self.shadow.pause_is_stale(account, uids, gids)
 
 
 def wishes_of(params: dict[str, Any]) -> list[Wish]:
@@ -543,10 +551,10 @@ def main() -> None:
     run = Run(module.params, module.check_mode, module.warn, Shadow())
     try:
         result = run()
-    except BuildahError as error:
+    except (BuildahError, OSError) as error:
         # What was done for other users before the failure stays, and is told.
         done = [] if module.check_mode else run.commands
-        module.fail_json(msg=str(error), changed=bool(done), commands=done, **error.as_result())
+        fail(module, error, OF_ROOT, changed=bool(done), commands=done)
     for path in run.shadow.created:
         module.set_default_selinux_context(path, False)
     module.exit_json(**result)

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from string import Template
 from typing import Any, Iterator, Mapping, Sequence
 
 import pytest
@@ -122,6 +123,10 @@ class Host:
             for name in ("uid_map", "gid_map"):
                 Path(f"/proc/{inside.pid}/{name}").write_text("0 0 4294967295\n")
         self.deeper = ["nsenter", f"{option}=/proc/{inside.pid}/ns/{option.strip('-')}", "--"]
+
+    def filled(self, text: str) -> str:
+        """Return a text with this host's words in place of their names."""
+        return Template(text).safe_substitute(self.words)
 
     def sh(self, script: str, **words: str) -> None:
         """Do something as root."""
@@ -292,6 +297,36 @@ CASES = {
          "printf '[engine]\\nruntime = \"runc\"\\n' > /etc/containers/containers.conf"),
         "install -y --no-install-recommends runc"),
 }
+# What the finding says of this host.
+EVIDENCE = {
+    "no ranges": "/etc/subuid: no range of $USER; /etc/subgid: no range of $USER",
+    "no range of gids": "/etc/subgid: no range of $USER",
+    "no tables": "/etc/subuid: no range of $USER; /etc/subgid: no range of $USER",
+    "a table that only root reads": "$USER may not read /etc/subgid",
+    "short ranges": "/etc/subuid: 1000 ids of 65536; /etc/subgid: 1000 ids of 65536",
+    "the same range twice": "$FIRST",
+    "ranges that overlap": "$LAST",
+    "a range of another user": "somebody",
+    "a range that covers an account": "somebody",
+    "no newuidmap": "newuidmap is not installed; newgidmap is not installed",
+    "newuidmap without its bit": "$NEWUIDMAP has mode 0755 and no right to write maps",
+    "newgidmap without its bit": "$NEWGIDMAP has mode 0755 and no right to write maps",
+    "newuidmap on a file system without setuid": "$NEWUIDMAP has mode 4755 and no right to write maps",
+    "no skopeo": "not in PATH: skopeo",
+    "no netavark": "in none of buildah's helper directories",
+    "netavark elsewhere": "in none of buildah's helper directories",
+    "a full disk": "MiB are free below $STORE",
+    "a disk that is nearly full": "MiB are free below $STORE",
+    "a store on an overlay": "$STORE is on overlay",
+    "a store of root": "$USER may not write to $STORE",
+    "a store that is another user's": "$USER may not write to $STORE/overlay",
+    "a lock of root": "$USER may not write to $STORE/overlay-images/images.lock",
+    "vfs where nothing can be executed": "which holds $STORE, is mounted noexec",
+    "vfs where setuid has no effect": "which holds $STORE, is mounted nosuid",
+    "fuse-overlayfs that cannot run where it is needed": "/dev/fuse is closed",
+    "fuse-overlayfs without need": "mount_program is",
+    "a default runtime that is not installed": "containers.conf makes runc the default runtime, and it is not in PATH",
+}
 # Packages take their time: one of them has to do for every day.
 LONG = {"no newuidmap", "no skopeo", "a default runtime that is not installed"}
 # What is left when there is nothing more to remove.
@@ -321,9 +356,8 @@ def test_what_is_broken_is_named_and_its_commands_cure_it(host: Host, case: str)
     found = {finding["id"]: finding for finding in after["findings"]}
     assert set(found) - usual == {name}
     assert usual <= set(found)
-    for variable in ("USER", "HOME", "STORE"):
-        words = words.replace(f"${variable}", host.words[variable])
-    assert words in "\n".join(found[name]["commands"])
+    assert host.filled(words) in "\n".join(found[name]["commands"])
+    assert host.filled(EVIDENCE[case]) in found[name]["evidence"]
     assert after["ready"] is (before["ready"] and found[name]["severity"] == "warning")
     # The store would remember that fuse-overlayfs has made it.
     if case != "fuse-overlayfs without need":

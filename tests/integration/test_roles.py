@@ -244,6 +244,24 @@ class TestBareHost:
         assert bare.role("builder").changed > 0
         assert bare.run(["ls", f"/run/user/{uid}/containers/auth.json"], check=False).startswith("ls: ")
 
+    def test_a_user_that_neither_lingers_nor_may_log_in_builds(self, bare: Host) -> None:
+        image = {"name": "localhost/service", "containerfile_content": "FROM scratch\nLABEL a=b\n"}
+        variables = {
+            "builder_user": f"{USER}-service", "builder_linger": False, "builder_shell": "/usr/sbin/nologin",
+            "build_images_user": f"{USER}-service", "build_images_images": [image],
+        }  # fmt: skip
+        try:
+            # The role ends with a build.
+            first = bare.role("builder", variables)
+            assert first.changed > 0
+            assert "isolated by chroot" not in first.output
+            assert bare.role("builder", variables).changed == 0
+            asked = bare.ansible("rootless.buildah.doctor", bare.inventory(["builders"]), variables)
+            assert (asked.status, "no_linger" in asked.output) == (0, True), asked.output
+            assert bare.role("build_images", variables).changed > 0
+        finally:
+            bare.away("builder", variables)
+
     def test_a_timer_prunes_what_has_no_name_and_goes_again(self, bare: Host) -> None:
         unit = f"rootless-buildah-prune-{USER}"
         variables = {"builder_prune": True, "builder_prune_age": "1s"}
@@ -639,6 +657,24 @@ class TestBuilder:
         finally:
             host.away("builder")
             host.sh("cd /etc/containers; rm " + " ".join(system))
+
+    def test_variables_that_the_system_gives_to_the_tools_stay(self, host: Host) -> None:
+        proxy = "/etc/containers/containers.conf.d/proxy.conf"
+        variables = {"builder_isolation": "chroot"}
+        ask = ["buildah", "unshare", "sh", "-c", "echo $https_proxy $BUILDAH_ISOLATION"]
+        try:
+            host.role("builder", variables)
+            host.write(proxy, '[engine]\nenv = ["https_proxy=http://proxy.invalid:3128"]\n')
+            assert host.role("builder", variables, "--check").changed == 1
+            assert host.role("builder", variables).changed == 1
+            assert host.run(ask, user=USER).split() == ["http://proxy.invalid:3128", "chroot"]
+            assert host.role("builder", variables).changed == 0
+            host.run(["rm", proxy])
+            assert host.role("builder", variables).changed == 1
+            assert host.run(ask, user=USER).split() == ["chroot"]
+        finally:
+            host.away("builder", variables)
+            host.run(["rm", "-f", proxy])
 
     def test_two_users_on_a_host_are_two_uses_of_the_role(self, host: Host) -> None:
         second = {"builder_user": f"{USER}-two"}

@@ -333,6 +333,29 @@ class TestRaces:
         # What useradd did is not told as ours.
         assert diff_of(result)["/etc/subuid"] == ("", "rbsuba:165536:65536\n")
 
+    def test_ids_that_a_busy_user_cannot_give_back_are_told_of(self, machine: Machine) -> None:
+        (machine.bin / "usermod").write_text(
+            "#!/bin/sh\n"
+            f'if [ "$1" != --help ] && mkdir {machine.base}/once 2>/dev/null; then useradd -u 52003 rbsubc; fi\n'
+            'exec /usr/sbin/usermod "$@"\n')
+        (machine.bin / "usermod").chmod(0o755)
+        with subprocess.Popen(machine.argv("setpriv", "--reuid=52001", "--regid=52001", "--clear-groups", "cat"),
+                              stdin=subprocess.PIPE) as busy:
+            try:
+                deadline = time.monotonic() + 10
+                while Path(f"/proc/{busy.pid}").stat().st_uid != 52001 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                failure = machine.subid(name="rbsuba", failed=True)
+            finally:
+                busy.kill()
+        assert failure["finding"] == "subid_shared" and failure["changed"]
+        assert f"user rbsuba is currently used by process {busy.pid}" in failure["cause"]
+        # The remedy: what the user ran has ended.
+        machine.run("sh", "-c", failure["remedy"].split("call ")[1].split(", and run")[0])
+        assert machine.getsubids("rbsuba") == [[], []]
+        machine.subid(name="rbsuba")
+        self.assert_apart(machine, "rbsuba", "rbsubc")
+
     def test_a_usermod_that_does_nothing_is_found_out(self, machine: Machine) -> None:
         (machine.bin / "usermod").write_text('#!/bin/sh\n[ "$1" = --help ] && echo --add-subuids\nexit 0\n')
         (machine.bin / "usermod").chmod(0o755)
@@ -599,17 +622,25 @@ class TestKernel:
         assert machine.subid(name="rbsuba")["migrate_required"] is True
         assert machine.subid(name="rbsuba")["migrate_required"] is False
 
-    def test_a_pause_process_with_older_ranges_makes_migration_due_until_it_ends(self, machine: Machine) -> None:
+    @pytest.mark.parametrize("mapped, uid_map", [
+        (["--map-root-user"], "0 52001 1"),
+        # Here the gids alone were too few.
+        (["--map-user=0", "--map-users=100000,1,65536", "--map-group=0"], "0 52001 1 1 100000 65536"),
+    ])  # fmt: skip
+    def test_a_pause_process_with_older_ranges_makes_migration_due_until_it_ends(
+        self, machine: Machine, mapped: list[str], uid_map: str
+    ) -> None:
         machine.write("rbsuba:100000:65536\n")
         directory = Path("/tmp/podman-run-52001/libpod/tmp")
         directory.mkdir(parents=True)
         pause = subprocess.Popen(
             machine.argv("setpriv", "--reuid=52001", "--regid=52001", "--clear-groups", "unshare", "--user",
-                         "--map-root-user", "sleep", "60"))
+                         *mapped, "sleep", "60"))
         try:
             (directory / "pause.pid").write_text(str(pause.pid))
             deadline = time.monotonic() + 10
-            while Path(f"/proc/{pause.pid}/uid_map").read_text().split() != ["0", "52001", "1"]:
+            while [*Path(f"/proc/{pause.pid}/uid_map").read_text().split(),
+                   *Path(f"/proc/{pause.pid}/gid_map").read_text().split()] != [*uid_map.split(), "0", "52001", "1"]:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             result = machine.subid(name="rbsuba")

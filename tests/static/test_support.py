@@ -214,7 +214,7 @@ def test_every_other_is_provoked_by_a_test(finding: str) -> None:
 def test_the_pruning_names_the_runtime_directory_of_a_user_that_lingers_only(linger: bool) -> None:
     """/run/user/UID may not be there otherwise, and buildah refuses one that is not."""
     usual = {"os_family": "Debian", "distribution": "Debian", "distribution_major_version": "12"}
-    seen = {"_builder_runtime_dir": "/run/user/7", "builder_linger": linger}
-    lasting = distributions.variable("builder", "lasting_dir", usual, **seen)
+    seen = {"_builder_found": True, "_builder_systemd": True, "_builder_account": ["x", "7"], "builder_linger": linger}
+    directory = distributions.variable("builder", "runtime_dir", usual, **seen)
     unit = jinja2.Template(read("roles/builder/templates/prune.service.j2"))
-    assert ("XDG_RUNTIME_DIR=/run/user/7\n" in unit.render(_builder_lasting_dir=lasting, **seen)) == linger
+    assert ("XDG_RUNTIME_DIR=/run/user/7\n" in unit.render(_builder_runtime_dir=directory)) == linger

@@ -14,7 +14,6 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_choices imp
     cgroup_plan,
     choose_isolation,
     choose_runtime,
-    engine_conf,
     explain,
     fuse_plan,
     helper_kind,
@@ -200,8 +199,3 @@ def test_variables_are_read_from_the_general_to_the_specific(
 ) -> None:
     facts = {"os_family": family, "distribution": distribution, "distribution_major_version": major}
     assert overlays(facts) == [f"{name}.yml" for name in names]
-
-
-def test_only_variables_with_a_value_are_set() -> None:
-    assert engine_conf({"A": "1", "B": "", "C": 'x"y'}) == '[engine]\nenv = ["A=1", "C=x\\"y"]\n'
-    assert engine_conf({"A": ""}) == ""

@@ -165,6 +165,12 @@ def test_isolation_is_what_the_builder_role_writes(host: Host) -> None:
     assert host.facts().isolation == "rootless"
 
 
+def test_isolation_that_a_later_file_does_not_repeat_is_none(host: Host) -> None:
+    host.write("/etc/containers/containers.conf", '[engine]\nenv = ["BUILDAH_ISOLATION=chroot"]\n')
+    host.write("/home/builder/.config/containers/containers.conf", '[engine]\nenv = ["A=1"]\n')
+    assert host.facts().isolation == ""
+
+
 class TestUserNamespaces:
     def test_the_words_of_a_refusal_are_kept(self, host: Host) -> None:
         host.program("unshare", "unshare: unshare failed: Operation not permitted\n", 1)
