@@ -416,6 +416,7 @@ class TestWhatCannotBeDone:
         # The interpreter of the tests may lie where only root may read, so everything is loaded before the uid changes.
         code = ("import os, runpy, ansible.module_utils.basic, ansible.module_utils.testing\n"
                 "import ansible_collections.rootless.buildah.plugins.modules.subid\n"
+                "import ansible_collections.rootless.buildah.plugins.module_utils._host_facts\n"
                 "source = open({path!r}).read(); os.setgroups([]); os.setgid(52001); os.setuid(52001)\n"
                 "exec(compile(source, 'subid', 'exec'), {{'__name__': '__main__'}})").format(
                     path=str(ROOT / "plugins/modules/subid.py"))
