@@ -57,12 +57,11 @@ def engine_conf(environment: Mapping[str, str], others: str = "") -> str:
     :param environment: values by name; an empty one is not set. Nothing to set gives an empty text.
     :param others: the texts of the files, with BETWEEN between them; those that a role of ours keeps do not count.
     """
-    names = {name for name, value in environment.items() if value}
+    ours = {name: f"{name}={value}" for name, value in environment.items() if value}
     theirs = engine_environment(text for text in others.split(BETWEEN) if MARKER not in text)
-    kept = [pair for pair in theirs if pair.partition("=")[0] not in names]
-    pairs = [f"{name}={value}" for name, value in environment.items() if value] + kept
+    kept = [pair for pair in theirs if pair.partition("=")[0] not in ours]
     # A list of JSON is one of TOML.
-    return f"[engine]\nenv = {json.dumps(pairs)}\n" if names else ""
+    return f"[engine]\nenv = {json.dumps([*ours.values(), *kept])}\n" if ours else ""
 
 
 def _section(name: str, text: str) -> str:

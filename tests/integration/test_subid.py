@@ -318,13 +318,17 @@ class TestRaces:
         assert taken_back, "useradd was never in between"
         self.assert_apart(machine, "rbsuba", "rbsubb", *names)
 
-    def test_ids_that_useradd_takes_in_between_are_given_back(self, machine: Machine) -> None:
-        # Between our look and our writing, useradd takes the very range that was chosen.
+    @staticmethod
+    def have_useradd_in_between(machine: Machine) -> None:
+        """Have useradd take the very range that was chosen, once, between our look and our writing."""
         (machine.bin / "usermod").write_text(
             "#!/bin/sh\n"
             f'if [ "$1" != --help ] && mkdir {machine.base}/once 2>/dev/null; then useradd -u 52003 rbsubc; fi\n'
             'exec /usr/sbin/usermod "$@"\n')
         (machine.bin / "usermod").chmod(0o755)
+
+    def test_ids_that_useradd_takes_in_between_are_given_back(self, machine: Machine) -> None:
+        self.have_useradd_in_between(machine)
         result = machine.subid(name="rbsuba")
         assert [command[1] for command in result["commands"]] == ["--add-subuids", "--del-subuids", "--add-subuids"]
         assert machine.getsubids("rbsubc") == [[FULL], [FULL]]
@@ -334,11 +338,7 @@ class TestRaces:
         assert diff_of(result)["/etc/subuid"] == ("", "rbsuba:165536:65536\n")
 
     def test_ids_that_a_busy_user_cannot_give_back_are_told_of(self, machine: Machine) -> None:
-        (machine.bin / "usermod").write_text(
-            "#!/bin/sh\n"
-            f'if [ "$1" != --help ] && mkdir {machine.base}/once 2>/dev/null; then useradd -u 52003 rbsubc; fi\n'
-            'exec /usr/sbin/usermod "$@"\n')
-        (machine.bin / "usermod").chmod(0o755)
+        self.have_useradd_in_between(machine)
         with subprocess.Popen(machine.argv("setpriv", "--reuid=52001", "--regid=52001", "--clear-groups", "cat"),
                               stdin=subprocess.PIPE) as busy:
             try:
