@@ -67,6 +67,8 @@ def _of_both(facts: Facts, words: Callable[[Subids], str]) -> str:
 def _subid_missing(facts: Facts) -> str:
     if facts.subid_closed:
         return ""  # what is in it cannot be told
+    if not facts.has_account:
+        return f"no account has the uid {facts.uid}, and newuidmap serves nobody else"
     return _of_both(facts, lambda ids: "" if ids.ranges else f"no range of {facts.user}")
 
 

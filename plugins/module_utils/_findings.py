@@ -118,7 +118,7 @@ FINDINGS: tuple[Finding, ...] = (
         "the builder user has no or too few subordinate ids",
         "Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid)",
         by_hand="usermod cannot give the ranges: another service than the files answers for them, a range stands under "
-        "the uid, or no ids are left",
+        "the uid, no ids are left, or the uid is no account's",
         in_pod=_SUBIDS,
     ),
     Finding(

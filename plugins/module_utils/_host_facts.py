@@ -162,6 +162,8 @@ class Mount:
 class Facts:
     """A host as one user sees it.
 
+    :param has_account: whether passwd or another service of nsswitch.conf knows the user. newuidmap and newgidmap serve
+        nobody else (get_my_pwent of shadow).
     :param profile: how this pod builds, POD_ROOT or POD_USER; empty outside of pods.
     :param uid_map: the user namespace of this process, lines of /proc/PID/uid_map: first id here, outside, how many.
     :param capabilities: which of CAPABILITIES this process and what it calls can have.
@@ -205,6 +207,7 @@ class Facts:
     uid: int
     gid: int
     home: str = ""
+    has_account: bool = True
     profile: str = ""
     uid_map: tuple[tuple[int, int, int], ...] = ()
     capabilities: tuple[str, ...] = ()
@@ -291,7 +294,7 @@ class Look:
     """One look at a host.
 
     :param run: how programs are called; its environment is that of the user.
-    :param account: the user.
+    :param account: the user; a pod may run one whom no passwd knows.
     :param environment: the variables that count.
     :param root: where the host's files are; tests lay out recorded ones.
     :param profile: how this pod builds; empty outside of pods.
@@ -299,10 +302,11 @@ class Look:
 
     def __init__(
         self, run: Runner, account: pwd.struct_passwd, environment: Mapping[str, str], root: str = "/",
-        profile: str = "",
+        profile: str = "", has_account: bool = True,
     ) -> None:
         self._runner = run
         self._account = account
+        self._has_account = has_account
         self._environment = environment
         self._root = root
         self._profile = profile
@@ -346,6 +350,7 @@ class Look:
             uid=account.pw_uid,
             gid=account.pw_gid,
             home=account.pw_dir,
+            has_account=self._has_account,
             profile=self._profile,
             uid_map=tuple(parse_mapping(self._read("/proc/self/uid_map") or "")),
             capabilities=tuple(name for number, name in CAPABILITIES.items() if bounding >> number & 1),
@@ -687,22 +692,23 @@ def look(run: Runner) -> Facts:
 
     :param run: with the environment that builds get.
     """
-    account = _account(run.environment.get("HOME", "/"))
+    uid = os.getuid()
+    account = _account(uid)
+    nobody = pwd.struct_passwd((str(uid), "x", uid, os.getgid(), "", run.environment.get("HOME", "/"), "/bin/sh"))
     # What builds get, but the directories that were handed in: builds find the right ones by themselves.
     variables = {**run.environment, **{name: os.environ.get(name, "") for name in ("XDG_RUNTIME_DIR", "TMPDIR")}}
-    return Look(run, account, variables, profile=pod_profile(os.environ, account.pw_uid)).facts(
+    profile = pod_profile(os.environ, uid)
+    return Look(run, account or nobody, variables, profile=profile, has_account=account is not None).facts(
         {entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())},
         {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())},
     )
 
 
-def _account(home: str) -> pwd.struct_passwd:
-    """Return who runs this. A pod may run a user whom no passwd knows; then it has this home."""
-    uid = os.getuid()
+def _account(uid: int) -> Optional[pwd.struct_passwd]:
     try:
         return pwd.getpwuid(uid)
     except KeyError:
-        return pwd.struct_passwd((str(uid), "x", uid, os.getgid(), "", home, "/bin/sh"))
+        return None
 
 
 def pod_profile(environment: Mapping[str, str], uid: int) -> str:

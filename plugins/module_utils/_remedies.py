@@ -104,7 +104,7 @@ def _ping_group_range(facts: Facts) -> list[str]:
 def _writable(facts: Facts) -> Host | None:
     """Return the tables when usermod can change the user's ranges in them and all that is in them is known."""
     host = facts.subid_tables
-    if host is None or facts.subid_service != "files" or facts.subid_closed:
+    if host is None or facts.subid_service != "files" or facts.subid_closed or not facts.has_account:
         return None
     under_uid = any(table.granted_to(str(facts.uid)) for table in (host.subuid, host.subgid))
     return None if under_uid else host  # usermod sees what stands under the name only

@@ -132,6 +132,9 @@ facts:
     home:
       description: The user's home directory.
       type: str
+    has_account:
+      description: Whether passwd or another service of nsswitch.conf knows the user; newuidmap serves nobody else.
+      type: bool
     profile:
       description: V(a) or V(b) in a pod, empty elsewhere.
       type: str

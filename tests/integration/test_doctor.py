@@ -566,6 +566,23 @@ def test_user_namespaces_that_are_denied(host: Host) -> None:
     assert found["userns_blocked"]["commands"] == []
 
 
+def test_a_uid_without_an_account_is_told(host: Host) -> None:
+    """As OpenShift and docker run --user give it to containers: the user of this process, unknown to passwd."""
+    usual = host.findings()
+    argv, environment = host.builder.module_argv("rootless_info")
+    as_nobody = "sed -i /^$USER:/d /etc/passwd; exec setpriv --reuid=$UID_ --regid=$GID_ --clear-groups \"$@\""
+    done = subprocess.run(
+        host.enter(["sh", "-ec", as_nobody, "sh", *argv]), input=Builder.arguments({}),
+        env={**host.words, **host.builder.environment, **environment}, capture_output=True, text=True, check=False)
+    result = json.loads(done.stdout)
+    found = {finding["id"]: finding for finding in result["findings"]}
+    assert set(found) - set(usual) == {"subid_missing"}
+    assert found["subid_missing"]["evidence"] == (
+        f"no account has the uid {host.builder.uid}, and newuidmap serves nobody else")
+    assert found["subid_missing"]["commands"] == []
+    assert result["ready"] is False
+
+
 def test_ping_groups_are_those_of_the_network_namespace(host: Host) -> None:
     host.go_into("--net")
     host.sh("echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")

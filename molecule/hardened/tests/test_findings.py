@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Mapping
 
 import pytest
@@ -19,24 +20,48 @@ RUN_STEP = read("roles/builder/files/run-step.sh")
 APT = "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends"
 REMOVE = "dpkg --remove --force-depends"
 
-# Which finding, what breaks the host, and what makes it as it was where the finding's commands do not.
+
+@dataclass(frozen=True)
+class Case:
+    """What breaks a host, and what the doctor says of it."""
+
+    finding: str
+    evidence: str
+    broken: str
+    # What makes the host as it was where the finding's commands do not.
+    repaired: str = "true"
+
+
+def _other_ids(kind: str) -> Case:
+    """A pause process that maps other ids than the user has now, of subuids or of subgids."""
+    later = "3000000000-3000000999 builder"
+    return Case(
+        "pause_stale",
+        "podman's pause process maps other ids than the user has now",
+        f"runuser -l builder -c 'podman unshare true' && usermod --add-{kind} {later}",
+        # usermod refuses for a user who has processes.
+        "uid=$(id -u builder) && systemctl stop user-$uid.slice && "
+        f"usermod --del-{kind} {later} && systemctl start user@$uid",
+    )
+
+
 CASES = {
-    "a kernel without user namespaces for users": ("userns_off", "sysctl -qw user.max_user_namespaces=0", "true"),
-    "a kernel that allows them to root only": (
-        "userns_blocked", "sysctl -qw kernel.unprivileged_userns_clone=0", "true"),
-    "a network that lets no group ping": ("ping_group_range", "sysctl -qw 'net.ipv4.ping_group_range=1 0'", "true"),
-    "services that end with the login": ("no_linger", "loginctl disable-linger builder", "true"),
-    "no pasta": ("network_helper", f"{REMOVE} passt", "true"),
+    "a kernel without user namespaces for users": Case(
+        "userns_off", "user.max_user_namespaces is 0", "sysctl -qw user.max_user_namespaces=0"),
+    "a kernel that allows them to root only": Case(
+        "userns_blocked", "kernel.unprivileged_userns_clone is 0", "sysctl -qw kernel.unprivileged_userns_clone=0"),
+    "a network that lets no group ping": Case(
+        "ping_group_range", "it is 1 to 0", "sysctl -qw 'net.ipv4.ping_group_range=1 0'"),
+    "services that end with the login": Case(
+        "no_linger", "builder does not linger", "loginctl disable-linger builder"),
+    "no pasta": Case("network_helper", "pasta, which this buildah uses, is not in PATH", f"{REMOVE} passt"),
     # As without role crun: no containers.conf names a default.
-    "runc alone": (
-        "crun_missing",
+    "runc alone": Case(
+        "crun_missing", "is all there is",
         f"{APT} runc && {REMOVE} crun && mkdir /root/aside && mv /etc/containers/containers.conf* /root/aside",
         "mv /root/aside/* /etc/containers && rmdir /root/aside && apt-get purge -qq runc"),
-    "a pause process with the ids of yesterday": (
-        "pause_stale",
-        "runuser -l builder -c 'podman unshare true' && usermod --add-subuids 3000000000-3000000999 builder",
-        ("uid=$(id -u builder) && systemctl stop user-$uid.slice && "
-         "usermod --del-subuids 3000000000-3000000999 builder && systemctl start user@$uid")),
+    "a pause process with the uids of yesterday": _other_ids("subuids"),
+    "a pause process with the gids of yesterday": _other_ids("subgids"),
 }  # fmt: skip
 
 
@@ -44,19 +69,20 @@ def ids(found: Mapping[str, Any]) -> set[str]:
     return {finding["id"] for finding in found["findings"]}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_it_is_named_and_its_commands_cure_it(host: Host, case: str) -> None:
-    name, broken, repaired = CASES[case]
-    host.check_output(broken)
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_named_and_its_commands_cure_it(host: Host, name: str) -> None:
+    case = CASES[name]
+    host.check_output(case.broken)
     try:
         found = doctor(host)
-        assert ids(found) == {name}
+        assert ids(found) == {case.finding}
         (finding,) = found["findings"]
+        assert case.evidence in finding["evidence"]
         for command in finding["commands"]:
             host.check_output(f"cd /root && {command}")
         assert ids(doctor(host)) == set()
         as_builder(host, f"set -- configured\n{RUN_STEP}")
     finally:
-        host.check_output(repaired)
+        host.check_output(case.repaired)
         # What the role has set is to hold by itself after the reboot.
         host.check_output("rm -f /etc/sysctl.d/zz-builder-*.conf")
