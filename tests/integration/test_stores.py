@@ -112,8 +112,10 @@ def test_a_plan_looks_into_the_store_of_each_image(shop: Workshop) -> None:
     assert left(shop.builder) == []
 
 
+@pytest.mark.parametrize("whose", ["task", "user"])
 @pytest.mark.parametrize("strategy", ["project", "isolated"])
-def test_a_read_only_store_saves_the_pull(shop: Workshop, strategy: str) -> None:
+def test_a_read_only_store_saves_the_pull(shop: Workshop, strategy: str, whose: str) -> None:
+    """Whether the task names it or, as role builder with builder_additional_stores does, the user's storage.conf."""
     base = shop.base_image("shared", "shared")
     flags = [f"--root={shop.path}/shared", f"--runroot={shop.path}/run"]
     login = f"--creds={shop.registry.username}:{shop.registry.password}"
@@ -125,15 +127,21 @@ def test_a_read_only_store_saves_the_pull(shop: Workshop, strategy: str) -> None
     for path in gone:
         path.rename(path.with_name("gone"))
     storage = {"strategy": strategy, "project": shop.token}
+    settings = shop.builder.home / ".config/containers/storage.conf"
+    usual = settings.read_text()
     try:
         assert "pull" in shop.refused(**recipe(shop, STEP, base=base), storage=storage)["msg"]
-        with_store = {**storage, "additional_stores": [f"{shop.path}/shared"]}
+        shared = [f"{shop.path}/shared"]
+        with_store = {**storage, "additional_stores": shared} if whose == "task" else storage
+        if whose == "user":
+            settings.write_text(f"{usual}[storage.options]\nadditionalimagestores = {json.dumps(shared)}\n")
         name = {"push": False, "name": f"localhost/{shop.token}",
                 "outputs": [{"type": "oci-archive", "dest": f"{shop.path}/image.tar"}]}
         built = shop.build(**recipe(shop, STEP, base=base), **name, storage=with_store)
         assert built["built"]
         assert not shop.build(**recipe(shop, STEP, base=base), **name, storage=with_store)["changed"]
     finally:
+        settings.write_text(usual)
         for path in gone:
             path.with_name("gone").rename(path)
     assert left(shop.builder) == []
