@@ -8,7 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping
 
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, finding_for
+
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+# time.Duration of Go counts nanoseconds in 63 bits.
+_LONGEST = (2**63 - 1) / 10**9
 
 
 def overlays(facts: Mapping[str, Any]) -> list[str]:
@@ -137,6 +142,42 @@ def fuse_plan(
     elif needed and known and not device_mode:
         plan["problem"] = "/dev/fuse is missing although the kernel has fuse; a container needs --device /dev/fuse"
     return plan
+
+
+def go_duration(age: Any) -> str:
+    """Return an age as Go's time.ParseDuration() reads it, which knows no days.
+
+    :param age: hours, minutes and seconds, also with fractions, after whole days. A bare number is refused: buildah
+        takes it for a point in time.
+    :raises InputError: it is none.
+    """
+    text = "" if age is None else str(age)
+    found = re.fullmatch(r"([0-9]+d)?((?:[0-9]+(?:\.[0-9]+)?[hms])*)", text)
+    days = int(found[1][:-1]) if found and found[1] else 0
+    parts = re.findall(r"([0-9.]+)([hms])", found[2]) if found else []
+    seconds = days * _SECONDS["d"] + sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not found or not text or seconds > _LONGEST:
+        raise InputError(f"{text if text.strip() else repr(text)} is no duration",
+                         cause="an age is made of days, hours, minutes and seconds with their letters",
+                         remedy="set builder_prune_age to one like 7d, 168h or 1h30m")
+    return (f"{days * 24}h" if days or not parts else "") + found[2]
+
+
+def prune_problem(age: Any, calendar: Any, answer: Mapping[str, Any]) -> str:
+    """Return why a timer could not prune, in sentences; nothing when it can.
+
+    :param age: builder_prune_age.
+    :param calendar: builder_prune_calendar.
+    :param answer: ``rc`` and ``stderr`` of ``systemd-analyze calendar``; empty when it was not asked.
+    """
+    try:
+        go_duration(age)
+    except InputError as error:
+        return str(error)
+    if answer.get("rc", 0) == 0:
+        return ""
+    return str(InputError(f"{calendar or repr(calendar)} is no time for a timer", cause=explain(answer["stderr"]),
+                          remedy="set builder_prune_calendar to one that systemd.time(7) has, like daily or Sun 03:00"))
 
 
 def network_helper(version: str, setting: str = "") -> str:

@@ -264,7 +264,7 @@ class TestBareHost:
 
     def test_a_timer_prunes_what_has_no_name_and_goes_again(self, bare: Host) -> None:
         unit = f"rootless-buildah-prune-{USER}"
-        variables = {"builder_prune": True, "builder_prune_age": "1s"}
+        variables = {"builder_prune": True, "builder_prune_age": "0d1s"}
         assert bare.role("builder", variables, "--check").changed > 0
         assert bare.role("builder", variables).changed > 0
         assert bare.role("builder", variables).changed == 0
@@ -285,6 +285,22 @@ class TestBareHost:
         assert bare.role("builder").changed > 0
         assert bare.role("builder").changed == 0
         assert "could not be found" in bare.run(["systemctl", "status", f"{unit}.timer"], check=False)
+
+    @pytest.mark.parametrize("setting, value, words", [
+        ("age", "168", "168 is no duration"),
+        ("age", "", "'' is no duration"),
+        ("calendar", "often", "Failed to parse calendar specification 'often'"),
+        ("calendar", "", "Failed to parse calendar specification ''"),
+    ])
+    def test_a_timer_that_could_not_prune_is_refused(self, bare: Host, setting: str, value: str, words: str) -> None:
+        for arguments in ([], ["--check"]):
+            failed = bare.role("builder", {"builder_prune": True, f"builder_prune_{setting}": value}, *arguments)
+            assert failed.status != 0
+            assert words in failed.words
+            assert f"Remedy: set builder_prune_{setting}" in failed.words
+            assert failed.count("changed") == 0
+        # Nobody wants the timer.
+        assert bare.role("builder", {f"builder_prune_{setting}": value}, "--check").status == 0
 
     def test_the_packages_own_registry_never_ran(self, bare: Host) -> None:
         assert bare.run(["systemctl", "is-enabled", "docker-registry"], check=False).strip() == "masked"
@@ -769,6 +785,12 @@ class TestBuilder:
     def test_logins_that_would_go_with_the_session_are_refused(self, host: Host) -> None:
         failed = host.role("builder", {"builder_auth_location": "runtime"})
         assert "set builder_linger: true, or builder_auth_location: persistent" in failed.words
+        assert failed.count("changed") == 0
+
+    def test_an_age_that_is_none_is_refused_where_cron_would_prune_too(self, host: Host) -> None:
+        failed = host.role("builder", {"builder_prune": True, "builder_prune_age": "1 week"})
+        assert failed.status != 0
+        assert "Remedy: set builder_prune_age" in failed.words
         assert failed.count("changed") == 0
 
     def test_builds_take_bases_from_an_additional_store(self, host: Host) -> None:

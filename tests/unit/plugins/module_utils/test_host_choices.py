@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import (
     UNIFIED,
     cgroup_plan,
@@ -16,10 +17,12 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_choices imp
     choose_runtime,
     explain,
     fuse_plan,
+    go_duration,
     helper_kind,
     mapped_ids,
     network_helper,
     overlays,
+    prune_problem,
 )
 
 # Printed by buildah 1.28.2 with crun 1.8.1 on a machine with a hybrid cgroup hierarchy.
@@ -112,6 +115,32 @@ class TestFuse:
 
     def test_a_container_without_the_device_is_a_problem(self) -> None:
         assert "--device /dev/fuse" in fuse_plan("auto", **seen(device_mode=""))["problem"]
+
+
+class TestDuration:
+    @pytest.mark.parametrize("age, duration", [
+        ("168h", "168h"), ("1h30m", "1h30m"), ("1.5h", "1.5h"), ("0.5s", "0.5s"), ("7d", "168h"), ("1d12h", "24h12h"),
+    ])
+    def test_what_go_understands_stays_and_days_become_hours(self, age: str, duration: str) -> None:
+        assert go_duration(age) == duration
+
+    # 168 would be a time in 1970, and 2562048h more than Go can count.
+    @pytest.mark.parametrize("age", [
+        "", " ", 168, "168", None, "7 d", "1.5d", "12h1d", "-1h", "1h\n", "1w", "2562048h",
+    ])
+    def test_anything_else_is_refused_with_the_remedy(self, age: Any) -> None:
+        with pytest.raises(InputError, match="Remedy: .*168h") as caught:
+            go_duration(age)
+        assert str(age or "''") in str(caught.value)
+
+    def test_what_systemd_says_of_a_calendar_is_told(self) -> None:
+        said = "Failed to parse calendar specification 'often': Invalid argument\n"
+        told = prune_problem("7d", "often", {"rc": 1, "stderr": said})
+        assert "often is no time for a timer" in told and said.strip() in told and "Remedy:" in told
+        assert prune_problem("7d", "daily", {"rc": 0, "stderr": ""}) == ""
+        # It was not asked.
+        assert prune_problem("7d", "daily", {"skipped": True}) == ""
+        assert "1w is no duration" in prune_problem("1w", "daily", {})
 
 
 class TestHelpers:
