@@ -32,6 +32,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 OWN_LOCK = "/run/rootless.buildah-subid.lock"
+BOOTED = "/run/systemd/system"  # sd_booted(3)
+USER_BUSY = 8  # usermod(8): somebody runs something with the user's ids
 _PACKAGES = "install its package (Debian: uidmap, Red Hat: shadow-utils-subid), or apply rootless.buildah.subid"
 # It says that the table does not exist, which _create_missing() rules out.
 _COUNT_OF_NONE = ("where SUB_UID_COUNT or SUB_GID_COUNT is 0 in /etc/login.defs, usermod of shadow 4.19 and newer "
@@ -156,7 +158,7 @@ class Shadow:
             if "cannot lock" not in done.stderr:
                 raise CommandError(f"usermod could not change the ranges of {change.name}", argv, done.returncode,
                                    done.stdout, done.stderr, cause=" ".join(done.stderr.split()),
-                                   remedy=_COUNT_OF_NONE if "does not exist, you cannot use" in done.stderr else "")
+                                   remedy=self._remedy(change.name, done))
             if time.monotonic() > deadline:
                 stale = re.search(r"existing lock file (\S+)", done.stderr)
                 raise LockError(
@@ -165,6 +167,41 @@ class Shadow:
                     remedy=f"remove {stale.group(1)} if no program that changes accounts is running" if stale
                     else "find out which program holds /etc/.pwd.lock, or wait longer")
             time.sleep(0.2)
+
+    def _remedy(self, name: str, done: subprocess.CompletedProcess[str]) -> str:
+        if done.returncode == USER_BUSY:
+            return f"{self.how_to_end(name)}, and run this again"
+        return _COUNT_OF_NONE if "does not exist, you cannot use" in done.stderr else ""
+
+    def how_to_end(self, name: str) -> str:
+        """Return what ends all that a user runs, as the beginning of a remedy."""
+        account = self.account(name)
+        # All that the user's logins and lingering services run is in that slice: user@.service(5).
+        stop = f" (systemctl stop user-{account.pw_uid}.slice)" if account and os.path.isdir(BOOTED) else ""
+        return f"end what {name} runs{stop}"
+
+    def process_of(self, uid: int, ranges: Iterable[IdRange]) -> tuple[int, str] | None:
+        """Return a process that keeps usermod from taking ids from a user, with its name, as usermod looks for it.
+
+        One whose root directory is another one, as in a container, does not count.
+
+        :param uid: the user's id.
+        :param ranges: what the user has of subordinate uids.
+        """
+        theirs = (IdRange(uid, 1), *ranges)
+        root = os.stat("/")
+        for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
+            try:
+                if not os.path.samestat(os.stat(f"/proc/{pid}/root"), root):
+                    continue
+                lines = _read(f"/proc/{pid}/status").splitlines()
+            except OSError:
+                continue  # it has ended
+            status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+            ids = [int(word) for word in status.get("Uid", "").split()[:3]]
+            if any(one.start <= number <= one.last for one in theirs for number in ids):
+                return pid, status.get("Name", "")
+        return None
 
     def _create_missing(self) -> None:
         # usermod refuses to work on a table that does not exist.

@@ -55,6 +55,8 @@ options:
     description:
       - V(present) makes sure of at least O(count) ids.
       - V(absent) takes away all ranges that stand under the user's name. Lines of others are left alone.
+      - C(usermod) takes none from a user who runs something. Then nothing is changed for anybody, and the module fails,
+        in check mode too.
     type: str
     choices: [present, absent]
     default: present
@@ -337,6 +339,7 @@ class Run:
         if os.geteuid() != 0:
             raise BuildahError("Only root can change subordinate ids", remedy="run the task with become: true")
         if self.check_mode:
+            self._check_idle(before, changes)
             self.commands = [self.shadow.usermod(change) for change in changes if change]
             return self._result(service, before, settled(before, changes))
         with self.shadow.alone(self.deadline):
@@ -381,6 +384,18 @@ class Run:
                     cause=f"nsswitch.conf has them served by {service}, and nothing is written there from here",
                     remedy="allot more there, or remove the subid line from /etc/nsswitch.conf and run this again")
 
+    def _check_idle(self, host: Host, changes: Sequence[Change]) -> None:
+        """Fail before anything is written for anybody when usermod would refuse to take ids from a user."""
+        for change in changes:
+            if not (change.del_uids or change.del_gids) or change.name not in self.uids:
+                continue
+            found = self.shadow.process_of(self.uids[change.name], host.subuid.granted_to(change.name))
+            if found:
+                raise BuildahError(
+                    f"The subordinate ids of {change.name} cannot be taken away",
+                    cause=f"it runs process {found[0]} ({found[1]}), and usermod takes none from who runs something",
+                    remedy=f"{self.shadow.how_to_end(change.name)}, and run this again")
+
     def _settle(self) -> tuple[Host, list[Change]]:
         """Write until a fresh look leaves nothing to do; return what was there first and the changes that were kept."""
         first = None
@@ -391,6 +406,7 @@ class Run:
             changes = [change for change in plan(seen, self.wishes, self.uids) if change]
             if not changes:
                 return first, kept
+            self._check_idle(seen, changes)
             for change in changes:
                 self.commands.append(self.shadow.write(change, self.deadline))
             seen = self._observe()
@@ -415,8 +431,7 @@ class Run:
             raise BuildahError(
                 f"{change.name} and another user were given the same subordinate ids at the same time",
                 cause=f"usermod does not take them back: {error.cause}",
-                remedy=f"end what {change.name} runs (systemctl stop user-{self.uids.get(change.name)}.slice), call "
-                       f"{shlex.join(error.argv)}, and run this again",
+                remedy=f"{self.shadow.how_to_end(change.name)}, call {shlex.join(error.argv)}, and run this again",
                 finding="subid_shared") from error
 
     def _ask_oracle(self, changes: Sequence[Change]) -> None:

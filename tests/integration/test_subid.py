@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,20 @@ class Machine:
     def subid(self, check: bool = False, failed: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module and return its result."""
         return finish(self.start_module(check, **options), failed)
+
+
+    @contextmanager
+    def process_of(self, uid: int) -> Iterator[int]:
+        """Have a user run something meanwhile."""
+        with subprocess.Popen(self.argv("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "cat"),
+                              stdin=subprocess.PIPE) as busy:
+            try:
+                deadline = time.monotonic() + 10
+                while Path(f"/proc/{busy.pid}").stat().st_uid != uid and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                yield busy.pid
+            finally:
+                busy.kill()
 
 
 def finish(process: subprocess.Popen[str], failed: bool = False) -> dict[str, Any]:
@@ -339,17 +354,10 @@ class TestRaces:
 
     def test_ids_that_a_busy_user_cannot_give_back_are_told_of(self, machine: Machine) -> None:
         self.have_useradd_in_between(machine)
-        with subprocess.Popen(machine.argv("setpriv", "--reuid=52001", "--regid=52001", "--clear-groups", "cat"),
-                              stdin=subprocess.PIPE) as busy:
-            try:
-                deadline = time.monotonic() + 10
-                while Path(f"/proc/{busy.pid}").stat().st_uid != 52001 and time.monotonic() < deadline:
-                    time.sleep(0.05)
-                failure = machine.subid(name="rbsuba", failed=True)
-            finally:
-                busy.kill()
+        with machine.process_of(52001) as busy:
+            failure = machine.subid(name="rbsuba", failed=True)
         assert failure["finding"] == "subid_shared" and failure["changed"]
-        assert f"user rbsuba is currently used by process {busy.pid}" in failure["cause"]
+        assert f"user rbsuba is currently used by process {busy}" in failure["cause"]
         # The remedy: what the user ran has ended.
         machine.run("sh", "-c", failure["remedy"].split("call ")[1].split(", and run")[0])
         assert machine.getsubids("rbsuba") == [[], []]
@@ -463,6 +471,38 @@ class TestWhatCannotBeDone:
         finally:
             busy.kill()
             busy.wait()
+
+
+    # By the account's own id, and by one that it lent to a process.
+    @pytest.mark.parametrize("uid", [52001, 300004])
+    def test_a_busy_user_keeps_its_ids_and_those_before_it_too(self, machine: Machine, uid: int) -> None:
+        before = "rbsuba:300000:5\nrbsubb:100000:5\n"
+        machine.write(before)
+        users = [{"name": "rbsubb"}, {"name": "rbsuba"}]
+        with machine.process_of(uid) as busy:
+            for check in (True, False):
+                failure = machine.subid(check=check, users=users, state="absent", failed=True)
+                assert "The subordinate ids of rbsuba cannot be taken away" in failure["msg"]
+                assert f"it runs process {busy} (cat)" in failure["cause"]
+                assert failure["remedy"].startswith("end what rbsuba runs")
+                assert (failure["changed"], machine.tables()) == (False, (before, before))
+            # Nobody is asked to end anything for what stays.
+            assert machine.subid(users=[{"name": "rbsubb", "state": "absent"}, {"name": "rbsuba"}])["changed"] is True
+        assert machine.subid(users=users, state="absent")["changed"] is True
+        assert machine.tables() == ("", "")
+
+    def test_processes_elsewhere_do_not_keep_ids_as_usermod_has_it(self, machine: Machine) -> None:
+        machine.write("rbsuba:100000:5\n")
+        apart = machine.base / "apart"
+        apart.mkdir()
+        code = f"import os; os.chroot({str(apart)!r}); os.setuid(52001); print('there', flush=True); os.read(0, 1)"
+        with subprocess.Popen(machine.argv(sys.executable, "-c", code), stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as busy:
+            try:
+                assert busy.stdout is not None and busy.stdout.readline() == b"there\n"
+                assert machine.subid(name="rbsuba", state="absent")["changed"] is True
+            finally:
+                busy.kill()
 
 
 class TestOtherServices:

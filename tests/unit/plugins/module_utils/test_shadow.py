@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,6 +105,19 @@ def test_any_other_failure_carries_the_call_and_the_words() -> None:
     with pytest.raises(CommandError, match="could not change.*of build.*user 'build' does not exist") as caught:
         door.write(ADD, time.monotonic() + 60)
     assert (caught.value.argv, caught.value.rc) == (run.calls[0], 6)
+
+
+@pytest.mark.parametrize("systemd, remedy", [
+    (True, r"end what build runs \(systemctl stop user-1001.slice\), and run this again"),
+    (False, "end what build runs, and run this again"),
+])
+def test_a_user_who_is_busy_is_told_with_the_remedy(systemd: bool, remedy: str, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_shadow, "BOOTED", str(tmp_path if systemd else tmp_path / "missing"))
+    door, _run = shadow((8, "", "usermod: user build is currently used by process 4711\n"))
+    monkeypatch.setattr(door, "account", lambda name: SimpleNamespace(pw_uid=1001))
+    with pytest.raises(CommandError, match=f"could not change.*of build.*by process 4711.*{remedy}"):
+        door.write(Change("build", del_uids=(FULL,)), time.monotonic() + 60)
 
 
 def test_a_count_of_none_in_login_defs_is_told_with_the_remedy() -> None:
