@@ -262,6 +262,26 @@ class TestBareHost:
         finally:
             bare.away("builder", variables)
 
+    def test_lingering_ends_when_it_is_no_longer_wanted_unless_somebody_else_began_it(self, bare: Host) -> None:
+        user = f"{USER}-once"
+        lingers, wishes = f"/var/lib/systemd/linger/{user}", {"builder_user": user}
+        alone = {**wishes, "builder_linger": False}
+        try:
+            assert bare.role("builder", wishes).changed > 0
+            assert bare.run(["ls", lingers]).strip() == lingers
+            assert bare.role("builder", alone, "--check").changed > 0
+            assert bare.run(["ls", lingers]).strip() == lingers
+            assert bare.role("builder", alone).changed > 0
+            assert bare.run(["ls", lingers], check=False).startswith("ls: ")
+            assert bare.role("builder", alone).changed == 0
+            # What somebody else switched on is theirs.
+            bare.run(["loginctl", "enable-linger", user])
+            assert bare.role("builder", alone).changed == 0
+            assert bare.run(["ls", lingers]).strip() == lingers
+        finally:
+            bare.run(["loginctl", "disable-linger", user], check=False)
+            bare.away("builder", wishes)
+
     def test_a_timer_prunes_what_has_no_name_and_goes_again(self, bare: Host) -> None:
         unit = f"rootless-buildah-prune-{USER}"
         variables = {"builder_prune": True, "builder_prune_age": "0d1s"}
