@@ -113,6 +113,7 @@ def fuse_plan(
     builtin: bool,
     module: bool,
     device_mode: str,
+    untried: str = "",
 ) -> dict[str, Any]:
     """Decide what the host needs so that fuse-overlayfs can run.
 
@@ -122,8 +123,10 @@ def fuse_plan(
     :param builtin: whether the kernel's modules.builtin has it.
     :param module: whether modprobe knows a module fuse.
     :param device_mode: the mode of /dev/fuse as octal digits, empty where it is missing.
+    :param untried: why no overlay could be tried; empty when one was.
     :return: needed, load (the module has to be loaded now), boot (and at boot), open_device (its mode has to allow
-        users), problem (why it cannot be had; empty otherwise), reason.
+        users), problem (why it cannot be had; empty otherwise), untried (why nobody knows, in sentences; empty where
+        it does not matter), reason.
     """
     needed = requested == "always" or not native_overlay
     usable_module = module and not builtin
@@ -133,6 +136,10 @@ def fuse_plan(
         "boot": needed and usable_module,
         "open_device": needed and bool(device_mode) and int(device_mode, 8) & 0o006 != 0o006,
         "problem": "",
+        "untried": "" if requested == "always" or not untried else str(InputError(
+            "No overlay could be tried where images will be", cause=untried,
+            remedy="set fuse_directory to a directory on their file system in which root, or whoever owns it, may make "
+                   "another one")),
         "reason": "asked for" if requested == "always" else
                   "native overlay works in user namespaces" if native_overlay else
                   "native overlay does not work in user namespaces here",

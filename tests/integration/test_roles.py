@@ -495,8 +495,41 @@ class TestFuse:
             host.sh(UNSTACK)
             host.away("fuse")
 
+    def test_it_is_tried_where_images_will_be_and_as_whoever_has_the_place(self, host: Host) -> None:
+        host.sh(STACK)
+        try:
+            for wish in ({"builder_graphroot": "/srv/m/images/deep"}, {"builder_home": "/srv/m/home"}):
+                done = host.role("fuse", wish, "--check", "-v")
+                assert "native overlay does not work in user namespaces here" in done.words
+            # A wish for this role wins.
+            done = host.role("fuse", {"builder_graphroot": "/srv/m/images", "fuse_directory": "/srv"}, "--check", "-v")
+            assert "native overlay works in user namespaces" in done.words
+            # As a place of images that is there already: only its user may enter, and what root makes may be replaced.
+            host.sh(f"useradd --create-home {USER}; install -d -o {USER} -m 700 /srv/images")
+            done = host.role("fuse", {"builder_graphroot": "/srv/images"}, "-v")
+            assert done.changed == 0
+            assert "native overlay works in user namespaces" in done.words
+            assert host.run(["ls", "-A", "/srv/images", "/srv/m"]).split() == ["/srv/images:", "/srv/m:"]
+        finally:
+            host.sh(f"{UNSTACK}; rm -rf /srv/images; userdel --remove {USER} 2> /dev/null")
+
+    def test_a_place_where_nothing_can_be_tried_is_told(self, host: Host) -> None:
+        host.sh("mkdir /srv/ro; mount -t tmpfs -o ro none /srv/ro")
+        nowhere = {"fuse_directory": "/srv/ro/images"}
+        try:
+            for arguments in ([], ["--check"]):
+                failed = host.role("fuse", nowhere, *arguments)
+                assert failed.status != 0
+                assert "/srv/ro: mktemp: failed to create directory" in failed.words
+                assert "Read-only file system. Remedy: set fuse_directory" in failed.words
+                assert failed.count("changed") == 0
+            # Nothing needs to be tried to go back.
+            assert host.away("fuse", nowhere).changed == 0
+        finally:
+            host.sh("umount /srv/ro; rmdir /srv/ro")
+
     def test_builds_go_through_fuse_overlayfs_where_nothing_else_serves(self, host: Host) -> None:
-        variables = {"fuse_directory": "/srv/m", "builder_graphroot": "/srv/m/images"}
+        variables = {"builder_graphroot": "/srv/m/images"}
         host.sh(f"{STACK}; chmod 600 /dev/fuse")
         try:
             # The role builder ends with a build of its own.

@@ -117,6 +117,15 @@ class TestFuse:
         assert "--device /dev/fuse" in fuse_plan("auto", **seen(device_mode=""))["problem"]
 
 
+    def test_what_could_not_be_tried_is_told_with_the_remedy_unless_nobody_asked(self) -> None:
+        words = "/home: mktemp: failed to create directory: Permission denied"
+        plan = fuse_plan("auto", **seen(native_overlay=False, untried=words))
+        assert plan["needed"] is True
+        assert words in plan["untried"] and "Remedy: set fuse_directory" in plan["untried"]
+        assert fuse_plan("always", **seen(native_overlay=False, untried=words))["untried"] == ""
+        assert fuse_plan("auto", **seen(native_overlay=True, untried=""))["untried"] == ""
+
+
 class TestDuration:
     @pytest.mark.parametrize("age, duration", [
         ("168h", "168h"), ("1h30m", "1h30m"), ("1.5h", "1.5h"), ("0.5s", "0.5s"), ("7d", "168h"), ("1d12h", "24h12h"),
