@@ -463,6 +463,29 @@ class TestUserns:
         assert host.run(["ls", "-A", FOREIGN["userns"]], check=False).startswith("ls: ")
 
 
+    def test_check_mode_does_not_go_by_a_kernel_that_a_run_would_have_changed(self, host: Host) -> None:
+        # The setting is shared with the machine of the tests: a file and a program stand in for it.
+        setting, program = "/proc/sys/user/max_user_namespaces", "/usr/local/bin/unshare"
+        host.sh(f"useradd --create-home {USER}; echo 0 > /srv/none; mount --bind /srv/none {setting}")
+        host.write(program, "#!/bin/sh\necho 'unshare: unshare failed: No space left on device' >&2\nexit 1\n", 0o755)
+        try:
+            predicted = host.site("site", None, "--check", "--diff", groups=["builders"])
+            assert predicted.status == 0, predicted.output
+            assert "+user.max_user_namespaces = 15000" in predicted.output
+            assert '+runtime = "crun"' in predicted.output
+            assert "by chroot" not in predicted.words
+            assert "mount_program" not in predicted.output
+            assert "/etc/modules-load.d" not in predicted.output
+            # What suffices already lets the trials decide: here they fail.
+            host.sh(f"umount {setting}")
+            predicted = host.site("site", None, "--check", "--diff", groups=["builders"])
+            assert '+runtime = "crun"' not in predicted.output
+            assert '+mount_program = "/usr/bin/fuse-overlayfs"' in predicted.output
+        finally:
+            host.sh(f"umount {setting} 2> /dev/null || true; rm {program} /srv/none; "
+                    f"userdel --remove {USER} 2> /dev/null; rm -rf /var/tmp/containers-user-* /tmp/containers-user-*")
+
+
 # As in a container: no overlay on top of an overlay with user.* attributes.
 STACK = ("mkdir -p /srv/l /srv/u /srv/w /srv/m; mount -t tmpfs none /srv/u; mkdir /srv/u/u /srv/u/w; "
          "mount -t overlay none -o lowerdir=/srv/l,upperdir=/srv/u/u,workdir=/srv/u/w /srv/m")
