@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import http.client
 import json
 import os
 import select
@@ -277,11 +278,26 @@ def downloaded(url: str) -> Path:
         if not path.exists():
             print(f"Fetching {url}", file=sys.stderr)
             file.truncate(0)
-            with urllib.request.urlopen(url) as answer:
-                shutil.copyfileobj(answer, file)
-            file.flush()
+            try:
+                _fetch(url, file)
+            except (OSError, http.client.HTTPException) as problem:
+                file.truncate(0)
+                raise Problem(f"{url} cannot be fetched: {problem}. Remedy: check the address and the connection and "
+                              "start again, or fetch it yourself and name the file.") from None
             Path(file.name).rename(path)
     return path
+
+
+def _fetch(url: str, file: BinaryIO) -> None:
+    """Write what is behind an address to a file that is empty."""
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        shutil.copyfileobj(answer, file)
+        length = answer.headers.get("Content-Length")
+    file.flush()
+    came = os.fstat(file.fileno()).st_size
+    # A connection that breaks off looks like an end: reading by pieces raises nothing.
+    if length is not None and came != int(length):
+        raise OSError(f"the connection broke off, {came} of {length} bytes came")
 
 
 def accelerator(kernel: Optional[Path], initrd: Optional[Path]) -> Sequence[str]:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -139,6 +140,43 @@ def test_machines_that_start_side_by_side_fetch_an_image_once(
     assert asked == ["/debian.qcow2"] and len(set(found)) == 1
     assert found[0].read_bytes() == content
     assert list((tmp_path / "images").iterdir()) == [found[0]]
+
+
+@pytest.mark.parametrize("sent, told", [
+    (1 << 18, "262144 of 1048576 bytes came"),
+    (None, "HTTP Error 404"),
+])  # fmt: skip
+def test_a_download_that_breaks_off_is_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int | None, told: str
+) -> None:
+    monkeypatch.setattr(vm, "IMAGES", tmp_path / "images")
+    content, whole = os.urandom(1 << 20), threading.Event()
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if sent is None and not whole.is_set():
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content if whole.is_set() else content[:sent])
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server, ThreadPoolExecutor() as threads:
+        threads.submit(server.serve_forever)
+        url = f"http://127.0.0.1:{server.server_port}/debian.qcow2"
+        try:
+            with pytest.raises(vm.Problem) as problem:
+                vm.downloaded(url)
+            left = [path.name for path in (tmp_path / "images").iterdir() if not path.name.endswith(".part")]
+            whole.set()
+            found = vm.downloaded(url)
+        finally:
+            server.shutdown()
+    assert str(problem.value).startswith(f"{url} cannot be fetched: ") and told in str(problem.value)
+    assert "Remedy: " in str(problem.value)
+    assert left == []
+    assert found.read_bytes() == content
 
 
 def test_a_release_without_a_recipe_is_told(tmp_path: Path) -> None:
