@@ -556,6 +556,18 @@ def wait(name: str, seconds: float) -> None:
     raise Problem("\n".join([f"{name} {state}. Its console:", *console]))
 
 
+def require_key(name: str) -> None:
+    """Stop where the key of the machines belongs to somebody else; one that is not there is ssh's to tell."""
+    key = CACHE / "key"
+    try:
+        key.open("rb").close()
+    except PermissionError:
+        raise Problem(f"{key}, which opens {name}, cannot be read by this user: the machines were started by root. "
+                      f"Remedy: sudo make vm-shell HOST={name}") from None
+    except FileNotFoundError:
+        pass
+
+
 def running() -> list[str]:
     """Return the names of the machines that run."""
     return sorted(place.name for place in RUNNING.glob("*/") if alive(place))
@@ -603,6 +615,7 @@ def main() -> int:
         else:
             if chosen.name not in running():
                 raise Problem(f"{chosen.name} does not run; {', '.join(running()) or 'none'} does.")
+            require_key(chosen.name)
             os.execvp("ssh", ["ssh", "-F", str(SSH_CONFIG), chosen.name, *chosen.command])
     except Problem as problem:
         print(problem, file=sys.stderr)

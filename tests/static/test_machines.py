@@ -179,6 +179,24 @@ def test_a_download_that_breaks_off_is_no_image(
     assert found.read_bytes() == content
 
 
+def test_a_machine_of_root_is_not_entered_by_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vm, "CACHE", tmp_path)
+    vm.require_key("node-12")  # there is none yet: ssh says so
+    key = tmp_path / "key"
+    key.touch(mode=0o600)
+    vm.require_key("node-12")
+    key.chmod(0)
+    # Root reads everything.
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        with pytest.raises(vm.Problem, match=r"Remedy: sudo make vm-shell HOST=node-12$"):
+            vm.require_key("node-12")
+    finally:
+        os.seteuid(user)
+
+
 def test_a_release_without_a_recipe_is_told(tmp_path: Path) -> None:
     done = subprocess.run([str(ROOT / "molecule/machines/image"), "99", str(tmp_path)], capture_output=True, text=True,
                           check=False)  # fmt: skip
