@@ -551,9 +551,19 @@ def wait(name: str, seconds: float) -> None:
             print(f"{name} has not let anybody in for {seconds / 2:g} seconds: starting it again.", file=sys.stderr)
             os.kill(int((RUNNING / name / "pid").read_text(encoding="ascii")), START_AGAIN)
         time.sleep(1)
-    console = (CONSOLES / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+    console = (CONSOLES / f"{name}.log").read_text(encoding="utf-8", errors="replace")
     state = f"did not start its system in {seconds:g} seconds" if alive(RUNNING / name) else "ended"
-    raise Problem("\n".join([f"{name} {state}. Its console:", *console]))
+    lines = [f"{name} {state}. Its console:", *console.splitlines()[-20:], console_hint(console)]
+    raise Problem("\n".join(lines).rstrip("\n"))
+
+
+def console_hint(console: str) -> str:
+    """Return why a machine's system did not start, where its console tells that; empty where it does not."""
+    # glibc's words; rtld checks the processor before the first program runs.
+    if "CPU does not support x86-64-v" not in console:
+        return ""
+    return ("Its system is built for processors that an emulated machine does not have: QEMU 7.2 emulates CMPXCHG16B "
+            "wrongly. Remedy: use a machine with KVM, or an image of an older system.")
 
 
 def require_key(name: str) -> None:

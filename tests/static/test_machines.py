@@ -197,6 +197,16 @@ def test_a_machine_of_root_is_not_entered_by_another_user(tmp_path: Path, monkey
         os.seteuid(user)
 
 
+@pytest.mark.parametrize("console, told", [
+    ("Welcome to AlmaLinux\n", False),
+    ("Fatal glibc error: CPU does not support x86-64-v2\nKernel panic - not syncing: Attempted to kill init!\n", True),
+    ("Fatal glibc error: CPU does not support x86-64-v3\n", True),
+])
+def test_a_system_that_misses_an_instruction_is_told_why(console: str, told: bool) -> None:
+    """glibc's words when it was built for newer processors."""
+    assert ("Remedy: use a machine with KVM" in vm.console_hint(console)) is told
+
+
 def test_a_release_without_a_recipe_is_told(tmp_path: Path) -> None:
     done = subprocess.run([str(ROOT / "molecule/machines/image"), "99", str(tmp_path)], capture_output=True, text=True,
                           check=False)  # fmt: skip
