@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind the module managed_packages: query, one transaction, a note of what came."""
+"""The action behind the module managed_packages: query, one transaction, a note of what came or could not go."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.rootless.buildah.plugins.module_utils._packages import (
+    PROVIDERS,
     QUERIES,
+    TRIALS,
     brought,
     dnf_command,
     installed,
     missing,
+    needed,
 )
 
 KEY = "packages"
@@ -45,12 +48,19 @@ class ActionModule(ActionBase):
                 f"Packages can be installed on the Debian and RHEL families, not on '{family or 'an unknown family'}'. "
                 "Gather the fact os_family first, or install them yourself and give empty lists of packages.")
         listing = self._query(family, task_vars)
+        kept: list[str] = []
         if args["state"] == "present":
             packages = missing(args["names"], listing)
         else:
             noted = self._note(args["role"], "read", None, task_vars) or []
-            packages = sorted(set(noted) & installed(listing))
-        result.update(changed=bool(packages), packages=packages, diff=self._diff(packages, args["state"]))
+            mine = sorted(set(noted) & installed(listing))
+            packages = self._removable(family, mine, task_vars)
+            kept = sorted(set(mine) - set(packages))
+        result.update(changed=bool(packages), packages=packages, kept=kept, diff=self._diff(packages, args["state"]))
+        if kept:
+            self._display.warning(
+                f"Other packages need {', '.join(kept)} by now, which came with the role {args['role']}: left alone. "
+                "Remedy: remove what needs them and run this again, or keep them.")
         if self._task.check_mode:
             return result
         if packages:
@@ -63,9 +73,35 @@ class ActionModule(ActionBase):
                     self._note(args["role"], "present", sorted({*noted, *came}), task_vars)
             if outcome.get("failed"):
                 return {**result, **outcome}
-        if args["state"] == "absent":
+        if args["state"] == "absent" and kept != noted:
             self._note(args["role"], "absent", None, task_vars)
+            if kept:
+                self._note(args["role"], "present", kept, task_vars)
         return result
+
+    def _removable(self, family: str, packages: list[str], task_vars: dict[str, Any]) -> list[str]:
+        """Return which packages can go so that nothing else has to."""
+        going = packages
+        while going:
+            # What stays needs others in turn.
+            rc, words = self._ask([*TRIALS[family], *going], task_vars)
+            if rc == 0:
+                break
+            staying = set(needed(family, words))
+            if family == "RedHat" and staying:
+                staying = set(self._ask([*PROVIDERS, *sorted(staying)], task_vars)[1].splitlines())
+            if not staying & set(going):
+                raise AnsibleActionFail(
+                    f"Nobody can tell what else needs the packages that came with a role: {words.strip()} Remedy: "
+                    f"remove them yourself, as far as you do not need them: {' '.join(going)}")
+            going = [name for name in going if name not in staying]
+        return going
+
+    def _ask(self, argv: list[str], task_vars: dict[str, Any]) -> tuple[int | None, str]:
+        args = {"argv": argv, "expand_argument_vars": False}
+        outcome = self._module("ansible.builtin.command", args, task_vars, check_mode=False)
+        return outcome.get("rc"), "\n".join(
+            str(outcome[name]) for name in ("stdout", "stderr", "msg") if outcome.get(name))
 
     def _query(self, family: str, task_vars: dict[str, Any]) -> str:
         args = {"argv": QUERIES[family], "expand_argument_vars": False}

@@ -8,12 +8,21 @@ A listing is what ``dpkg-query -W -f '${db:Status-Abbrev}${Package}\n'`` or ``rp
 
 from __future__ import annotations
 
+import re
 from typing import Iterable
 
 QUERIES = {
     "Debian": ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\n"],
     "RedHat": ["rpm", "-qa", "--qf", "ii %{NAME}\n"],
 }
+# Ends well when nothing that stays needs one of the packages that follow; changes nothing. These and not the package
+# managers above them, which take along what needs them, and install something in its place.
+TRIALS = {
+    "Debian": ["env", "LC_ALL=C", "dpkg", "--no-act", "--abort-after=9999", "--purge"],
+    "RedHat": ["env", "LC_ALL=C", "rpm", "--erase", "--test", "--allmatches"],
+}
+# Names the packages that provide what follows.
+PROVIDERS = ["env", "LC_ALL=C", "rpm", "-q", "--qf", "%{NAME}\n", "--whatprovides"]
 
 
 def installed(listing: str) -> set[str]:
@@ -51,3 +60,26 @@ def dnf_command(state: str, packages: Iterable[str], install_recommends: bool) -
     # A locale of its own, for its words are shown.
     verb = "install" if state == "present" else "remove"
     return ["env", "LC_ALL=C", "dnf", "--assumeyes", *options, verb, *packages]
+
+
+def needed(family: str, words: str) -> list[str]:
+    """Return what a trial says that others need: names on the Debian family, what names provide on the RHEL family.
+
+    dpkg also refuses essential packages, and names that mean packages of several architectures.
+
+    :param words: what a trial printed.
+    """
+    found: set[str] = set()
+    if family == "Debian":
+        refused = re.findall(r"^dpkg: error processing package (\S+) \(--purge\):", words, re.MULTILINE)
+        unclear = re.findall(r"ambiguous package name '(\S+)'", words)
+        found.update(name.partition(":")[0] for name in [*refused, *unclear])
+        return sorted(found)
+    for requirement in re.findall(r"^\t(.+) is needed by \(installed\) ", words, re.MULTILINE):
+        if requirement.startswith("("):
+            # A boolean dependency: its operators are nobody's names. The outermost parentheses are its own.
+            parts = [part.lstrip("(") for part in requirement[:-1].split()]
+            found.update(part[:-1] if part.count(")") > part.count("(") else part for part in parts)
+        else:
+            found.add(requirement.split(" ")[0])
+    return sorted(found)

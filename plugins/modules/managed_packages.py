@@ -14,6 +14,7 @@ description:
   - Asks the package database first. Only when something is missing is the package manager called, once for all, and are
     its lists refreshed.
   - Remembers on the host which packages came, dependencies included, so that O(state=absent) can remove exactly those.
+    One that others need by now stays, is warned of and stays remembered.
   - Uses M(ansible.builtin.apt), or the program C(dnf), whatever Python Ansible runs under. Needs the fact
     C(os_family).
   - A building block of the collection's roles.
@@ -39,14 +40,16 @@ options:
     type: bool
     default: false
   state:
-    description: V(absent) purges what an earlier run installed for this role, and nothing else.
+    description:
+      - V(absent) purges what an earlier run installed for this role, and nothing else. What cannot go without a package
+        that somebody else installed stays; see RV(kept).
     type: str
     choices: [present, absent]
     default: present
 attributes:
   check_mode:
     support: full
-    description: Says which packages would come. It does not ask a package source whether it has them.
+    description: Says which packages would come or go. It does not ask a package source whether it has them.
   diff_mode:
     support: full
     description: Lists the packages.
@@ -80,4 +83,10 @@ packages:
   elements: str
   returned: always
   sample: [skopeo]
+kept:
+  description: The packages that O(state=absent) leaves alone although they came for this role, for others need them.
+  type: list
+  elements: str
+  returned: always
+  sample: [crun]
 """

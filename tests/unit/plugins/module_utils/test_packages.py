@@ -12,6 +12,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._packages import 
     dnf_command,
     installed,
     missing,
+    needed,
 )
 
 # As dpkg-query printed it on Debian 12 with one package held, one removed but not purged, one half installed.
@@ -51,3 +52,45 @@ def test_dnf_is_told_what_may_come_and_go(state: str, recommends: bool, words: l
     assert [word for word in command if word in words] == words
     assert command[-2:] == ["buildah", "skopeo"]
     assert "--assumeyes" in command
+
+
+# As dpkg 1.21 printed it: something needs the first, something the second or one that goes, too; the third belongs to
+# every Debian; of the fourth there are two.
+DPKG = """\
+dpkg: dependency problems prevent removal of crun:
+ podman depends on crun.
+
+dpkg: error processing package crun (--purge):
+ dependency problems - not removing
+dpkg: dependency problems prevent removal of libgpgme11:amd64:
+ ours depends on libgpgme10 | libgpgme11; however:
+  Package libgpgme10 is not installed.
+  Package libgpgme11:amd64 is to be removed.
+
+dpkg: error processing package libgpgme11:amd64 (--purge):
+ dependency problems - not removing
+dpkg: error processing package base-files (--purge):
+ this is an essential package; it should not be removed
+dpkg: error: --purge needs a valid package name but 'libc6' is not: ambiguous package name 'libc6' with more than one \
+installed instance
+"""
+# As rpm 4.18 printed it on Debian.
+RPM = """\
+rpm: However assuming you know what you are doing...
+error: Failed dependencies:
+\trbcap >= 2 is needed by (installed) podman-1-1.noarch
+\tlibgpgme.so.11()(64bit) is needed by (installed) podman-1-1.noarch
+\t(crun or runc(x)) is needed by (installed) podman-1-1.noarch
+\t(crun or runc(x)) is needed by (installed) podman-1-1.noarch
+\t/usr/bin/crun is needed by (installed) podman-1-1.noarch
+"""
+
+
+@pytest.mark.parametrize("family, words, names", [
+    ("Debian", DPKG, ["base-files", "crun", "libc6", "libgpgme11"]),
+    ("Debian", "(Reading database ...)\nWould remove or purge crun (1.8) ...\n", []),
+    ("RedHat", RPM, ["/usr/bin/crun", "crun", "libgpgme.so.11()(64bit)", "or", "rbcap", "runc(x)"]),
+    ("RedHat", "error: package crun is not installed\n", []),
+])  # fmt: skip
+def test_what_others_need_is_read_from_a_trial(family: str, words: str, names: list[str]) -> None:
+    assert needed(family, words) == names
