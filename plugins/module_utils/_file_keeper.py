@@ -121,10 +121,17 @@ class FileKeeper:
         :return: changed, path, action, diff, and backup where somebody else's file was kept.
         :raises ForeignFileError: somebody else wrote it and overwriting is not allowed.
         """
+        return self.apply(self.allowed(content))
+
+    def allowed(self, content: str | None) -> Look:
+        """Find out like :meth:`look` what has to be done, for what must not begin where the file is in the way.
+
+        :raises ForeignFileError: somebody else wrote it and overwriting is not allowed.
+        """
         look = self.look(content)
         if look.plan.action == "refuse":
             raise ForeignFileError(self.options.role, [look.result["diff"]])
-        return self.apply(look)
+        return look
 
     def absent(self) -> dict[str, Any]:
         """Remove the file if it is ours, put back what it replaced, and remove directories made for it.

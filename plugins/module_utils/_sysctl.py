@@ -9,9 +9,18 @@ Sources: sysctl.d(5) for the order of files, proc_sys_user(5), Documentation/net
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
-from typing import Iterable, Mapping
+from typing import Collection, Iterable, Mapping
 
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
+
+# What the rules that compare numbers can compare, in words, and how it is written.
+_NUMBERS = {
+    "at_least": (1, "one whole number", "Write the number alone, such as 15000"),
+    "covers": (2, "two whole numbers, the smaller one first",
+               "Write the smaller one, a space and the bigger one, such as 0 2147483647"),
+}  # fmt: skip
 DIRECTORIES = ("/run/sysctl.d", "/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 
 
@@ -43,6 +52,32 @@ def normal(value: str) -> str:
     return " ".join(value.split())
 
 
+def require_usable(settings: Iterable[Setting]) -> None:
+    """Stop where a wanted value is not what its rule compares.
+
+    :raises InputError: for the first one.
+    """
+    for setting in settings:
+        if setting.rule not in _NUMBERS:
+            continue
+        count, what, remedy = _NUMBERS[setting.rule]
+        words = setting.value.split()
+        whole = len(words) == count and all(re.fullmatch(r"-?[0-9]+", word) for word in words)
+        if not whole or int(words[0]) > int(words[-1]):
+            raise InputError(f"{setting.name} cannot be set to '{normal(setting.value)}'.",
+                             cause=f"It is compared by the rule {setting.rule}, which takes {what}",
+                             remedy=remedy)
+
+
+def set_by_us(lines: Mapping[str, str], tried: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """Return the values of each setting that are from this collection.
+
+    :param lines: what the drop-in sets now.
+    :param tried: what runs were about to set that did not come to writing the drop-in.
+    """
+    return {name: [*([lines[name]] if name in lines else []), *tried.get(name, [])] for name in {*lines, *tried}}
+
+
 def satisfied(setting: Setting, value: str) -> bool:
     """Tell whether a value serves; one that is not made of numbers serves only when it is the very same."""
     have, want = normal(value).split(), normal(setting.value).split()
@@ -61,7 +96,7 @@ def plan_present(
     current: Mapping[str, str],
     configured: Mapping[str, str],
     noted: Mapping[str, str],
-    lines: Mapping[str, str],
+    ours: Mapping[str, Collection[str]],
 ) -> SysctlPlan:
     """Decide what the drop-in holds and what is written to the kernel now.
 
@@ -69,7 +104,7 @@ def plan_present(
     :param current: the kernel's values; a setting that this kernel lacks is missing here and is skipped.
     :param configured: what the files of others set at boot.
     :param noted: the values found before this collection set its own.
-    :param lines: what the drop-in sets now.
+    :param ours: the values that this collection set, as :func:`set_by_us` returns them.
     """
     plan = SysctlPlan()
     for setting in settings:
@@ -80,10 +115,11 @@ def plan_present(
             continue
         serves = satisfied(setting, value)
         # A value that somebody made even better since is theirs now; a value as we set it stays ours.
-        ours = setting.name in noted and (not serves or normal(value) == lines.get(setting.name, normal(setting.value)))
+        mine = setting.name in noted and (
+            not serves or normal(value) in ours.get(setting.name, [normal(setting.value)]))
         boot = configured.get(setting.name)
         undone_at_boot = boot is not None and not satisfied(setting, boot)
-        if serves and not ours and not undone_at_boot:
+        if serves and not mine and not undone_at_boot:
             if setting.name in noted:
                 plan.forget.append(setting.name)
             continue
@@ -95,12 +131,14 @@ def plan_present(
     return plan
 
 
-def plan_absent(current: Mapping[str, str], lines: Mapping[str, str], noted: Mapping[str, str]) -> SysctlPlan:
-    """Decide which values go back to what they were: those that still are as the drop-in set them."""
+def plan_absent(
+    current: Mapping[str, str], ours: Mapping[str, Collection[str]], noted: Mapping[str, str]
+) -> SysctlPlan:
+    """Decide which values go back to what they were: those that still are as this collection set them."""
     plan = SysctlPlan(forget=sorted(noted))
     for name, before in noted.items():
         value = current.get(name)
-        if value is not None and normal(value) != normal(before) and normal(value) == normal(lines.get(name, value)):
+        if value is not None and normal(value) != normal(before) and normal(value) in ours.get(name, [normal(value)]):
             plan.write[name] = before
     return plan
 

@@ -13,6 +13,7 @@ author: rootless.buildah contributors (@rootless-buildah)
 description:
   - Sets kernel settings now, and at boot by a drop-in in C(/etc/sysctl.d), but only those that do not suffice already.
   - A value that somebody made bigger than asked for is left alone. A setting that this kernel lacks is skipped.
+  - The drop-in is written when the kernel has taken the values. One that the kernel refuses is in no file.
   - O(state=absent) puts back the values that were found first.
   - A building block of the collection's roles; playbooks may use it for settings of their own.
 options:
@@ -40,7 +41,7 @@ options:
         type: str
         required: true
       rule:
-        description: When a value that is there suffices.
+        description: When a value that is there suffices. The wanted value must be what the rule compares.
         type: str
         choices:
           exact: It is the same.
@@ -59,7 +60,9 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Predicts what a run would do, and warns of a setting that is read-only here.
+    description: >-
+      Predicts what a run would do, and warns of a setting that is read-only here. It cannot ask the kernel whether it
+      would take a value.
   diff_mode:
     support: full
     description: Shows the drop-in and the kernel's values before and after.
@@ -108,9 +111,10 @@ missing:
   sample: ["kernel.unprivileged_userns_clone"]
 """
 
+import errno
 import glob
 import os
-from typing import Any
+from typing import Any, Collection, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -119,6 +123,10 @@ from ansible_collections.rootless.buildah.plugins.module_utils._errors import Bu
 from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_ROOT, fail
 from ansible_collections.rootless.buildah.plugins.module_utils._file_keeper import FileKeeper, FileOptions
 from ansible_collections.rootless.buildah.plugins.module_utils._way_back import WayBack
+
+# The keys of the notes: the values that were found, and those of runs that did not come to writing the drop-in.
+FOUND = "sysctl"
+TRIED = "sysctl_tried"
 
 
 def read(path: str) -> str | None:
@@ -146,22 +154,28 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     way_back = WayBack(params["role"])
     keeper = FileKeeper(FileOptions(path, params["role"], overwrite=params["overwrite"]), module.check_mode)
     settings = [_sysctl.Setting(**item) for item in params["settings"]]
-    noted: dict[str, str] = way_back.read().get("sysctl", {})
+    _sysctl.require_usable(settings)
+    notes = way_back.read()
+    noted: dict[str, str] = notes.get(FOUND, {})
     names = sorted({setting.name for setting in settings} | set(noted))
     texts = {name: read(_sysctl.proc_path(name)) for name in names}
     current = {name: _sysctl.normal(text) for name, text in texts.items() if text is not None}
-    lines = _sysctl.parse(read(path) or "") if noted else {}
+    ours = _sysctl.set_by_us(_sysctl.parse(read(path) or ""), notes.get(TRIED, {})) if noted else {}
 
     if params["state"] == "present":
-        plan = _sysctl.plan_present(settings, current, others(path), noted, lines)
+        plan = _sysctl.plan_present(settings, current, others(path), noted, ours)
     else:
-        plan = _sysctl.plan_absent(current, lines, noted)
+        plan = _sysctl.plan_absent(current, ours, noted)
     require_writable(module, plan.write, current)
-    if plan.note and not module.check_mode:
-        # Before the change: whoever is killed in between still knows what was there.
-        remember(way_back, plan.note, [])
-    kept = keeper.present(_sysctl.render(plan.lines)) if plan.lines else keeper.absent()
+    look = keeper.allowed(_sysctl.render(plan.lines) if plan.lines else None)
     before = {name: current[name] for name in plan.write}
+    if not module.check_mode:
+        if params["state"] == "present" and (plan.note or plan.write):
+            # Before the change: whoever is killed in between still knows what was there, and what is ours.
+            remember(way_back, plan.note, tried=plan.write)
+        # Before the drop-in: what the kernel refuses must not be tried again at every boot.
+        write(way_back, plan, path)
+    kept = keeper.apply(look)
     result: dict[str, Any] = {
         "changed": kept["changed"] or bool(plan.write),
         "written": plan.write,
@@ -172,16 +186,33 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     }
     if module.check_mode:
         return result
+    result["values"] = {name: _sysctl.normal(read(_sysctl.proc_path(name)) or "") for name in current}
+    if plan.forget or TRIED in way_back.read():
+        # The drop-in tells by now what is ours.
+        remember(way_back, {}, forget=plan.forget)
+    return result
+
+
+def write(way_back: WayBack, plan: _sysctl.SysctlPlan, path: str) -> None:
+    """Give the kernel the values, as far as it takes them.
+
+    :param path: the drop-in, for the message about a value that the kernel refuses.
+    """
+    unchanged = set(plan.note)
     for name, value in plan.write.items():
         try:
             with open(_sysctl.proc_path(name), "w", encoding="ascii") as handle:
                 handle.write(value)
         except OSError as error:
-            raise BuildahError(f"{name} could not be set to {value}: {error.strerror}.") from error
-    result["values"] = {name: _sysctl.normal(read(_sysctl.proc_path(name)) or "") for name in current}
-    if plan.forget:
-        remember(way_back, {}, plan.forget)
-    return result
+            if unchanged:
+                # There is nothing to put back, and somebody may set it before the next run.
+                remember(way_back, {}, forget=unchanged, tried=plan.write)
+            refused = error.errno in (errno.EINVAL, errno.ERANGE)
+            raise BuildahError(
+                f"{name} could not be set to {value}. {path} was left as it was.",
+                cause=f"The kernel refuses it: {error.strerror}",
+                remedy="Correct the value" if refused else OF_ROOT) from error
+        unchanged.discard(name)
 
 
 def require_writable(module: AnsibleModule, write: dict[str, str], current: dict[str, str]) -> None:
@@ -199,12 +230,23 @@ def require_writable(module: AnsibleModule, write: dict[str, str], current: dict
     module.warn(str(error))
 
 
-def remember(way_back: WayBack, new: dict[str, str], forget: list[str]) -> None:
-    """Note what was found; what was noted first stays."""
+def remember(
+    way_back: WayBack, new: Mapping[str, str], forget: Collection[str] = (), tried: Mapping[str, str] | None = None
+) -> None:
+    """Note what was found; what was noted first stays.
+
+    :param tried: what is about to be set, besides what earlier runs were about to; None when the drop-in is written.
+    """
     with way_back.change() as notes:
-        kept = {name: value for name, value in {**new, **notes.pop("sysctl", {})}.items() if name not in forget}
+        kept = {name: value for name, value in {**new, **notes.pop(FOUND, {})}.items() if name not in forget}
         if kept:
-            notes["sysctl"] = kept
+            notes[FOUND] = kept
+        known = {} if tried is None else notes.get(TRIED, {})
+        for name, value in (tried or {}).items():
+            known[name] = [*dict.fromkeys([*known.get(name, []), value])]
+        notes[TRIED] = {name: values for name, values in known.items() if name in kept}
+        if not notes[TRIED]:
+            del notes[TRIED]
 
 
 def main() -> None:

@@ -448,6 +448,52 @@ class TestUserns:
             host.away("userns")
             host.sh("rm /etc/sysctl.d/99-hardening.conf; echo 1 0 > /proc/sys/net/ipv4/ping_group_range")
 
+    @pytest.mark.parametrize("wanted, arguments, told", [
+        ("0-2147483647", [], "Remedy: Write the smaller one, a space and the bigger one"),
+        ("0-2147483647", ["--check"], "Remedy: Write the smaller one, a space and the bigger one"),
+        # The highest group that the kernel takes is 2147483647.
+        ("0 4294967295", [], "Cause: The kernel refuses it: Invalid argument. Remedy: Correct the value"),
+    ])
+    def test_a_value_that_cannot_be_set_is_in_no_file(
+        self, host: Host, wanted: str, arguments: list[str], told: str
+    ) -> None:
+        failed = host.role("userns", {"userns_ping_group_range": wanted}, *arguments)
+        assert failed.status != 0
+        assert told in failed.words
+        assert host.run(["ls", "-A", FOREIGN["userns"]], check=False).startswith("ls: ")
+        assert host.run(["ls", "-A", "/var/lib/rootless-buildah/userns.json"], check=False).startswith("ls: ")
+        assert host.run(["cat", "/proc/sys/net/ipv4/ping_group_range"]).split() == ["1", "0"]
+
+    def test_a_run_that_ends_before_the_drop_in_is_written_has_a_way_back(self, host: Host) -> None:
+        file = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+        before = host.run(["cat", file]).strip()
+        port = {"name": "net.ipv4.ip_unprivileged_port_start", "rule": "at_least"}
+        refused = {"name": "net.ipv4.ping_group_range", "value": "0 4294967295"}
+
+        def run(*settings: dict[str, str], state: str = "present") -> Outcome:
+            place = host.machine.place / "sysctl.yml"
+            options = {"path": "/etc/sysctl.d/zz-trial.conf", "role": "trial", "settings": [*settings], "state": state}
+            task = {"rootless.buildah.managed_sysctl": options}
+            place.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+            return host.ansible(str(place), host.inventory(["all"]), {})
+
+        try:
+            assert run({**port, "value": "2000"}).changed == 1
+            assert run({**port, "value": "3000"}, refused).status != 0
+            assert host.run(["cat", file]).strip() == "3000"
+            assert "ip_unprivileged_port_start = 2000\n" in host.run(["cat", "/etc/sysctl.d/zz-trial.conf"])
+            # A smaller one suffices: what is there is still known to be ours.
+            assert run({**port, "value": "2500"}).changed == 1
+            assert "ip_unprivileged_port_start = 3000\n" in host.run(["cat", "/etc/sysctl.d/zz-trial.conf"])
+            assert run({**port, "value": "2500"}).changed == 0
+            assert run({**port, "value": "4000"}, refused).status != 0
+            assert run(state="absent").changed == 1
+            assert host.run(["cat", file]).strip() == before
+            assert run(state="absent").changed == 0
+            assert host.run(["ls", "-A", "/var/lib/rootless-buildah/trial.json"], check=False).startswith("ls: ")
+        finally:
+            host.sh(f"echo {before} > {file}; rm -f /etc/sysctl.d/zz-trial.conf /var/lib/rootless-buildah/trial.json")
+
     def test_a_container_whose_settings_are_read_only_is_told_what_to_do(self, host: Host) -> None:
         host.sh("mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
         try:

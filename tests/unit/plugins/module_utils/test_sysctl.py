@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._sysctl import (
     Setting,
     effective,
@@ -15,7 +16,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._sysctl import (
     plan_present,
     proc_path,
     render,
+    require_usable,
     satisfied,
+    set_by_us,
 )
 
 NAMESPACES = Setting("user.max_user_namespaces", "15000", "at_least")
@@ -43,6 +46,31 @@ class TestSatisfied:
         assert satisfied(setting, value) is serves
 
 
+class TestUsable:
+    @pytest.mark.parametrize("rule, value, usable", [
+        ("at_least", "15000", True),
+        ("at_least", " -1\n", True),
+        ("at_least", "", False),
+        ("at_least", "many", False),
+        ("at_least", "15_000", False),
+        ("at_least", "1 2", False),
+        ("covers", "0 2147483647", True),
+        ("covers", "0\t0", True),
+        ("covers", "0-2147483647", False),
+        ("covers", "2147483647 0", False),
+        ("covers", "0", False),
+        ("covers", "0 1 2", False),
+        ("exact", "0-2147483647", True),
+    ])
+    def test_a_value_is_what_its_rule_compares(self, rule: str, value: str, usable: bool) -> None:
+        settings = [CLONE, Setting("a.b", value, rule)]
+        if usable:
+            require_usable(settings)
+            return
+        with pytest.raises(InputError, match=r"^a\.b cannot be set to '.*'\. Cause: .* Remedy: .*such as"):
+            require_usable(settings)
+
+
 class TestPresent:
     def test_a_value_that_is_too_low_is_raised_and_noted(self) -> None:
         plan = plan_present([NAMESPACES], {NAMESPACES.name: "0"}, {}, {}, {})
@@ -59,27 +87,35 @@ class TestPresent:
 
     def test_the_second_run_keeps_what_the_first_set(self) -> None:
         name = NAMESPACES.name
-        plan = plan_present([NAMESPACES], {name: "15000"}, {}, {name: "0"}, {name: "15000"})
+        plan = plan_present([NAMESPACES], {name: "15000"}, {}, {name: "0"}, {name: ["15000"]})
         assert plan.lines == {name: "15000"}
         assert (plan.write, plan.note, plan.forget) == ({}, {}, [])
 
     def test_what_somebody_made_bigger_since_is_theirs_now(self) -> None:
         name = NAMESPACES.name
-        plan = plan_present([NAMESPACES], {name: "30000"}, {}, {name: "0"}, {name: "15000"})
+        plan = plan_present([NAMESPACES], {name: "30000"}, {}, {name: "0"}, {name: ["15000"]})
         assert (plan.lines, plan.write, plan.forget) == ({}, {}, [name])
 
     def test_what_somebody_lowered_since_is_raised_again_and_the_first_value_stays_noted(self) -> None:
         name = NAMESPACES.name
-        plan = plan_present([NAMESPACES], {name: "5"}, {}, {name: "0"}, {name: "15000"})
+        plan = plan_present([NAMESPACES], {name: "5"}, {}, {name: "0"}, {name: ["15000"]})
         assert plan.write == {name: "15000"}
         assert plan.note == {}
 
     def test_a_floor_that_went_down_does_not_lower_the_value(self) -> None:
         name = NAMESPACES.name
         lower = Setting(name, "10000", "at_least")
-        plan = plan_present([lower], {name: "15000"}, {}, {name: "0"}, {name: "15000"})
+        plan = plan_present([lower], {name: "15000"}, {}, {name: "0"}, {name: ["15000"]})
         assert plan.lines == {name: "15000"}
         assert plan.write == {}
+
+    @pytest.mark.parametrize("floor", ["10000", "20000", "25000"])
+    def test_a_value_whose_run_was_killed_before_the_drop_in_was_written_is_ours(self, floor: str) -> None:
+        name = NAMESPACES.name
+        ours = set_by_us({name: "15000"}, {name: ["20000"]})
+        plan = plan_present([Setting(name, floor, "at_least")], {name: "20000"}, {}, {name: "0"}, ours)
+        assert plan.lines == {name: str(max(20000, int(floor)))}
+        assert (plan.note, plan.forget) == ({}, [])
 
     def test_a_value_that_another_file_would_undo_at_boot_is_kept(self) -> None:
         plan = plan_present([CLONE], {CLONE.name: "1"}, {CLONE.name: "0"}, {}, {})
@@ -87,19 +123,25 @@ class TestPresent:
         assert plan.write == {}
 
     def test_tabs_of_the_kernel_make_no_difference(self) -> None:
-        plan = plan_present([PING], {PING.name: "0\t2147483647"}, {}, {PING.name: "1 0"}, {PING.name: "0 2147483647"})
+        plan = plan_present([PING], {PING.name: "0\t2147483647"}, {}, {PING.name: "1 0"}, {PING.name: ["0 2147483647"]})
         assert plan.lines == {PING.name: "0 2147483647"}
         assert plan.write == {}
 
 
 class TestAbsent:
     def test_the_first_value_comes_back(self) -> None:
-        plan = plan_absent({PING.name: "0\t2147483647"}, {PING.name: "0 2147483647"}, {PING.name: "1 0"})
+        plan = plan_absent({PING.name: "0\t2147483647"}, {PING.name: ["0 2147483647"]}, {PING.name: "1 0"})
         assert plan.write == {PING.name: "1 0"}
         assert plan.forget == [PING.name]
 
+    @pytest.mark.parametrize("value", ["15000", "20000"])
+    def test_the_first_value_comes_back_after_a_run_that_was_killed(self, value: str) -> None:
+        name = NAMESPACES.name
+        ours = set_by_us({name: "15000"}, {name: ["20000"]})
+        assert plan_absent({name: value}, ours, {name: "0"}).write == {name: "0"}
+
     def test_a_value_that_somebody_changed_since_stays(self) -> None:
-        plan = plan_absent({PING.name: "5 6"}, {PING.name: "0 2147483647"}, {PING.name: "1 0"})
+        plan = plan_absent({PING.name: "5 6"}, {PING.name: ["0 2147483647"]}, {PING.name: "1 0"})
         assert plan.write == {}
         assert plan.forget == [PING.name]
 
