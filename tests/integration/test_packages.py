@@ -7,6 +7,7 @@ be of the RHEL family for the former, and its packages are made here: there is n
 
 from __future__ import annotations
 
+import json
 from typing import Any, Iterator
 
 import pytest
@@ -156,6 +157,21 @@ def test_what_somebody_elses_packages_need_stays_until_they_are_gone(host: Host,
     assert "Other packages need" not in last.words
     assert there() == []
     assert packages(host, family=family, state="absent").changed == 0
+
+
+def test_a_role_that_forgets_all_else_knows_what_stayed(host: Host) -> None:
+    install, remove, _ask = BY_HAND["Debian"]
+    note = "/var/lib/rootless-buildah/build_registry.json"
+    assert packages(host, family="Debian", role="build_registry", names=["rbbuild"]).changed == 1
+    host.sh(f"{install} rbuser")
+    purge = {"build_registry_purge": True}
+    done = host.away("build_registry", purge)
+    assert done.changed > 0
+    assert "Other packages need rbbase, rbruntime by now" in done.words
+    assert json.loads(host.run(["cat", note])) == {"note:packages": ["rbbase", "rbruntime"]}
+    host.sh(f"{remove} rbuser")
+    assert host.away("build_registry", purge).changed > 0
+    assert host.run(["ls", note], check=False).startswith("ls: ")
 
 
 def test_recommended_packages_come_when_asked_for(host: Host) -> None:
