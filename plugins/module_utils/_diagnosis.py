@@ -13,6 +13,7 @@ from typing import Any, Callable
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, ERROR, Finding
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
     CAPABILITIES,
+    MOUNT_PROGRAM_FILESYSTEMS,
     NETWORK_FILESYSTEMS,
     POD_ROOT,
     POD_USER,
@@ -23,11 +24,14 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_facts impor
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command
 from ansible_collections.rootless.buildah.plugins.module_utils._shadow import root_is_lent
+from ansible_collections.rootless.buildah.plugins.module_utils._subid import outside
 
 ENOUGH_IDS = 65536  # uids and gids of distributions are 16 bits wide
 ENOUGH_IN_POD = ENOUGH_IDS - 2  # of those that a pod has one is the user's own, and one is root's
 ENOUGH_NAMESPACES = 100  # each RUN step of each build has some, and other users have theirs
 FULL, LOW = 256 * 2**20, ROOM  # bytes: a base image does not fit any more; an application's does not
+FULL_INODES, LOW_INODES = 1000, 50000  # the same in files
+ZFS_FROM = (1, 30, 0)  # containers/storage 1.46 leaves it to the kernel
 OLDEST_FUSE_OVERLAYFS = (0, 7, 6)
 OLDEST_RUNC = (1, 0, 0)
 
@@ -108,7 +112,12 @@ def _newuidmap(facts: Facts) -> str:
 def _single_mapping(facts: Facts) -> str:
     if not facts.mapping_error or _pod_capabilities(facts):
         return ""
-    known = {"no_new_privs is set": facts.no_new_privs, "CAP_SYS_ADMIN is not to be had": not facts.sys_admin}
+    known = {
+        "no_new_privs is set": facts.no_new_privs,
+        "CAP_SYS_ADMIN is not to be had": not facts.sys_admin,
+        "this container lacks ids of the user's ranges": any(
+            lacking.overlaps(item) for lacking in outside(facts.uid_map) for item in facts.subuid.ranges),
+    }
     return "; ".join([facts.mapping_error, *(words for words, true in known.items() if true)])
 
 
@@ -118,7 +127,8 @@ def _tools_missing(facts: Facts) -> str:
 
 
 def _netavark_missing(facts: Facts) -> str:
-    return "" if facts.netavark or "buildah" not in facts.tools else "it is in none of buildah's helper directories"
+    wanted = "buildah" in facts.tools and facts.network_backend != "cni"
+    return "it is in none of buildah's helper directories" if wanted and not facts.netavark else ""
 
 
 def _network_helper(facts: Facts) -> str:
@@ -157,7 +167,13 @@ def _is_fuse(facts: Facts) -> bool:
 
 
 def _can_be_native(facts: Facts) -> bool:
-    return bool(facts.native_overlay) and facts.store.filesystem not in ("overlay", *NETWORK_FILESYSTEMS)
+    return bool(facts.native_overlay) and facts.store.filesystem not in (*NETWORK_FILESYSTEMS, *_refused(facts))
+
+
+def _refused(facts: Facts) -> tuple[str, ...]:
+    """Return the file systems on which this buildah makes no overlay without a mount program."""
+    old = version(facts.tools.get("buildah", "")) < ZFS_FROM
+    return (*MOUNT_PROGRAM_FILESYSTEMS, "zfs") if old else MOUNT_PROGRAM_FILESYSTEMS
 
 
 def _fuse_missing(facts: Facts) -> str:
@@ -183,7 +199,7 @@ def _fuse_needless(facts: Facts) -> str:
 
 def _graphroot_filesystem(facts: Facts) -> str:
     native = not (facts.store.mount_program or facts.store.made_with_fuse) and facts.store.driver != "vfs"
-    stacked = facts.store.filesystem == "overlay" and native
+    stacked = facts.store.filesystem in _refused(facts) and native
     wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
     return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""
 
@@ -200,16 +216,20 @@ def _store_not_writable(facts: Facts) -> str:
     return f"{facts.user} may not write to {facts.store.closed}" if facts.store.closed else ""
 
 
-def _free(facts: Facts) -> str:
-    return f"{(facts.store.free or 0) // 2**20} MiB are free below {facts.store.graphroot}"
+def _left(facts: Facts, least: int, least_inodes: int) -> str:
+    """Return what of a disk is nearly used up: less is left than this many bytes, or inodes."""
+    store = facts.store
+    said = [f"{store.free // 2**20} MiB"] if store.free is not None and store.free < least else []
+    said += [f"{store.free_inodes} inodes"] if store.free_inodes is not None and store.free_inodes < least_inodes else []
+    return f"{' and '.join(said)} are free below {store.graphroot}" if said else ""
 
 
 def _disk_full(facts: Facts) -> str:
-    return _free(facts) if facts.store.free is not None and facts.store.free < FULL else ""
+    return _left(facts, FULL, FULL_INODES)
 
 
 def _disk_low(facts: Facts) -> str:
-    return _free(facts) if facts.store.free is not None and FULL <= facts.store.free < LOW else ""
+    return "" if _disk_full(facts) else _left(facts, LOW, LOW_INODES)
 
 
 def _runtime_dir(facts: Facts) -> str:

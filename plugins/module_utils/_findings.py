@@ -268,11 +268,13 @@ FINDINGS: tuple[Finding, ...] = (
         "single_mapping",
         ERROR,
         "the builder user has ranges, and newuidmap and newgidmap have their rights, but cannot map them for this "
-        "process: it may gain no privileges (no_new_privs), or is in a container where the setuid bit does not serve; "
-        "builds get a single id, and the first file of another owner ends them",
+        "process: it may gain no privileges (no_new_privs), or is in a container where the setuid bit does not serve or "
+        "that lacks these ids; builds get a single id, and the first file of another owner ends them",
         "Start what builds without no_new_privs (allowPrivilegeEscalation, NoNewPrivileges=), or give the programs "
-        "file capabilities in place of the setuid bit: setcap cap_setuid=ep on newuidmap, cap_setgid=ep on newgidmap",
-        by_hand="whoever starts the process decides what privileges it may gain",
+        "file capabilities in place of the setuid bit: setcap cap_setuid=ep on newuidmap, cap_setgid=ep on newgidmap; "
+        "give a container the ids that it lacks, 65536 above its own",
+        by_hand="whoever starts the process decides what privileges it may gain, and whoever starts a container what "
+        "ids it has",
         in_pod=_NEWUIDMAP,
     ),
     Finding(
@@ -295,17 +297,17 @@ FINDINGS: tuple[Finding, ...] = (
         "the image store uses fuse-overlayfs although this kernel lets users mount overlays, which is faster",
         "Take mount_program out of the user's storage.conf (role builder); a store that was made with it keeps it "
         "until it is emptied, and then its images have to be pulled and built again",
-        by_hand="the system's storage.conf sets it, which is every user's, or role builder keeps the user's: the role "
-        "is the remedy; or the store was made with it: whether its images can go is for their user to say",
+        by_hand="role builder keeps the user's storage.conf: the role is the remedy; or the store was made with it: "
+        "whether its images can go is for their user to say",
     ),
     Finding(
         "graphroot_filesystem",
         ERROR,
         "the image store is on a file system that cannot hold one: network file systems refuse the owners that images "
-        "need, and an overlay cannot be put on another one",
+        "need, and on another overlay, and on some others, no overlay can be",
         "Put graphroot on a local file system such as ext4 or xfs (role builder)",
-        by_hand="no local file system has room for images; or role builder keeps the user's storage.conf, "
-        "or the system's serves and a new one would hide it: the role is the remedy",
+        by_hand="no local file system has room for images, or role builder keeps the user's storage.conf: the role is "
+        "the remedy",
         in_pod="Mount a volume, such as an emptyDir, at the place of the image store: /var/lib/containers of root, "
         "~/.local/share/containers of another user (role cluster_builder has an image that is made for this)",
     ),
@@ -533,13 +535,16 @@ TOLD: tuple[tuple[str, str], ...] = (
     ("cgroup_hybrid", r"cgroups in hybrid mode not supported"),
     ("runtime_missing", r"default OCI runtime \"[^\"]*\" not found|exec: \"(crun|runc)\": executable file not found"),
     ("fuse_missing", r"native overlay not supported and fuse-overlayfs not found"),
-    ("fuse_missing", r"fuse: failed to open /dev/fuse|fuse: device not found"),
+    # A program of the image that wants FUSE is not what keeps the store from working.
+    ("fuse_missing", r"fuse: (failed to open /dev/fuse|device not found)[^\n]*\n+fuse-overlayfs: cannot mount"),
     ("native_overlay", r"/merged(, mount_data=.*)?: invalid argument"),
     ("not_unshared", r"cannot mount using driver \S+ in rootless mode"),
     ("mount_denied", r"remount /, flags: 0x44000: (permission denied|operation not permitted)"),
     ("selinux_labels", r"setting file label on \"[^\"]*\": .*permission denied"),
-    ("disk_full", r"no space left on device"),
-    ("graphroot_filesystem", r"'overlay' is not supported over \w+"),
+    # inotify's words for too few watches, which are no matter of a disk.
+    ("disk_full", r"(?m)^(?!.*inotify).*([Nn]o space left on device|[Dd]isk quota exceeded)"),
+    ("graphroot_filesystem", r"'overlay' is not supported over \S+"),
+    ("graphroot_filesystem", r"a network file system with user namespaces is not supported"),
     ("store_not_writable", r"(?m)^Error: (open|mkdir) \S+/(overlay|vfs)[^/\s]*(/\S+)?: permission denied"),
     ("temporary_dir", r"mkdir \S+/rundir/\S+: no such file or directory"),
 )

@@ -42,6 +42,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     IdRange,
     Limits,
     Table,
+    outside,
     owners,
     subid_service,
 )
@@ -49,7 +50,14 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
 VERSIONED = ("buildah", "skopeo", "crun", "runc", "fuse-overlayfs")
 PRESENT = ("podman", "slirp4netns", "pasta", "setcap", "modprobe")
 PACKAGE_MANAGERS = ("apt-get", "dnf", "zypper")  # those whose packages _remedies knows
-NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p")
+NETWORK_FILESYSTEMS = (
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p",
+)
+# On these, containers/storage makes no overlay of a user's without a mount program (drivers/overlay: Init); on zfs not
+# before 1.46, which is in buildah 1.30.
+MOUNT_PROGRAM_FILESYSTEMS = (
+    "overlay", "aufs", "ecryptfs", "acfs", "gpfs", "lustre", "ocfs2", "panfs", "prl_fs", "vboxsf", "vxfs",
+)
 # Where images may go when the home cannot hold them, and the bytes that such a place has to have at least.
 OTHER_PLACES, ROOM = ("/var/lib", "/srv", "/home"), 2 * 2**30
 # containers.conf(5): helper_binaries_dir
@@ -57,6 +65,8 @@ HELPER_DIRECTORIES = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/us
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21  # capabilities(7), linux/capability.h
 # Those that builds in pods want, by number.
 CAPABILITIES = {CAP_SETUID: "SETUID", CAP_SETGID: "SETGID", 31: "SETFCAP"}
+# Of Ubuntu's package apparmor: it lets buildah create user namespaces where that is restricted.
+APPARMOR_PROFILE = "buildah"
 # How a pod builds, docs/cluster-builds.md: as root of its own user namespace, or as another user.
 POD_ROOT, POD_USER = "a", "b"
 # In memory that goes with the mount namespace. Directories of the host do not serve: the kernel refuses layers that
@@ -110,18 +120,18 @@ class Store:
 
     :param strategy: how builds choose it; with another one than ``host`` there are several, all below ``graphroot``.
     :param driver: what storage.conf sets; empty where nothing does.
-    :param mount_program: the same.
+    :param mount_program: what the user's storage.conf sets; what the system's sets is for root.
     :param graphroot: where it is or will be.
     :param there: whether it exists.
     :param config: the user's own storage.conf.
     :param config_kind: ``missing``, ``managed`` by role builder, ``sections`` where it has a table storage,
         or ``bare``.
-    :param mount_program_file: which storage.conf sets it.
     :param made_with_fuse: whether fuse-overlayfs made it, and keeps it whatever storage.conf says now.
     :param filesystem: its type there, as in /proc/PID/mountinfo.
     :param mount_point: where that is mounted.
     :param mount_flags: how, the flags of mount(8).
     :param free: bytes that users may still write; None where that cannot be told.
+    :param free_inodes: how many files they may still make; None where the file system sets no limit.
     :param closed: what the user may not write although it must.
     :param closed_top: the highest directory on the way there that is another user's.
     :param closed_owner: whose ``closed`` is.
@@ -136,12 +146,12 @@ class Store:
     there: bool = False
     config: str = ""
     config_kind: str = "missing"
-    mount_program_file: str = ""
     made_with_fuse: bool = False
     filesystem: str = ""
     mount_point: str = ""
     mount_flags: tuple[str, ...] = ()
     free: Optional[int] = None
+    free_inodes: Optional[int] = None
     closed: str = ""
     closed_top: str = ""
     closed_owner: Optional[int] = None
@@ -187,6 +197,7 @@ class Facts:
     :param no_new_privs: whether this process cannot gain privileges.
     :param sys_admin: whether CAP_SYS_ADMIN could be had; containers usually cannot.
     :param tools: version by program, empty where it tells none; those that are missing are left out.
+    :param network_backend: what makes networks, ``netavark`` or ``cni``; empty where nothing says it.
     :param netavark: its path where buildah looks for it, otherwise empty.
     :param netavark_elsewhere: where it is instead.
     :param helper_directory: the first directory in which buildah looks for it.
@@ -237,6 +248,7 @@ class Facts:
     newuidmap: IdHelper = IdHelper()
     newgidmap: IdHelper = IdHelper()
     tools: Mapping[str, str] = field(default_factory=dict)
+    network_backend: str = ""
     netavark: str = ""
     netavark_elsewhere: str = ""
     helper_directory: str = ""
@@ -334,15 +346,17 @@ class Look:
         )
         status = dict(re.findall(r"(?m)^(\w+):\s+(.+)$", self._read("/proc/self/status") or ""))
         bounding = int(status.get("CapBnd", "ffffffff"), 16)
+        uid_map = self._mapping("uid_map")
         directories = self._helper_directories()
+        store = self._store()
         runtime = self._environment.get("BUILDAH_RUNTIME", "") or self._setting(_in_toml("runtime"))
         ping = (self._read("/proc/sys/net/ipv4/ping_group_range") or "").split()
         runtime_dir = self._environment.get("XDG_RUNTIME_DIR", "")
         temporary_dir = self._environment.get("TMPDIR", "")
         userns_error = self._try_userns()
         mount_error = self._try_mounts() if userns_error == "" else None
-        # Root of a pod writes the map itself.
-        mappable = self._profile != POD_ROOT and userns_error == "" and not closed and all(
+        # Root of a pod writes the map itself; and what is tried under buildah's AppArmor profile makes one only.
+        mappable = self._profile != POD_ROOT and not self._confined() and userns_error == "" and not closed and all(
             item.ranges and not item.doubled for item in (subuid, subgid)
         ) and all(helper.kind != "none" for helper in helpers)
         return Facts(
@@ -352,7 +366,7 @@ class Look:
             home=account.pw_dir,
             has_account=self._has_account,
             profile=self._profile,
-            uid_map=tuple(parse_mapping(self._read("/proc/self/uid_map") or "")),
+            uid_map=tuple(uid_map),
             capabilities=tuple(name for number, name in CAPABILITIES.items() if bounding >> number & 1),
             seccomp=status.get("Seccomp", "0") != "0",
             security_label=self._security_label(),
@@ -374,20 +388,23 @@ class Look:
             subuid=subuid,
             subgid=subgid,
             subid_closed=closed,
-            subid_tables=Host(tables[0], tables[1], Limits.parse(self._read("/etc/login.defs") or ""), uids, gids),
+            subid_tables=Host(tables[0], tables[1], Limits.parse(self._read("/etc/login.defs") or ""), uids, gids,
+                              unmapped=outside(uid_map) + outside(self._mapping("gid_map"))),
             mapping_error=self._try_mapping(subuid.ranges, subgid.ranges) if mappable else None,
             no_new_privs=status.get("NoNewPrivs") == "1",
             sys_admin=bool(bounding >> CAP_SYS_ADMIN & 1),
             newuidmap=helpers[0],
             newgidmap=helpers[1],
             tools=self._tools(),
+            network_backend=self._setting(_in_toml("network_backend"))
+            or (self._read(f"{store.graphroot}/defaultNetworkBackend") or "").strip(),
             netavark=self._program_in(directories, "netavark"),
             netavark_elsewhere=self._program_in(HELPER_DIRECTORIES, "netavark") or self._find("netavark"),
             helper_directory=directories[0],
             runtime=runtime,
             runtime_path=self._find(runtime) if runtime else "",
             network_command=self._setting(_in_toml("default_rootless_network_cmd")),
-            store=self._store(),
+            store=store,
             session_dir=self._runner.environment.get("XDG_RUNTIME_DIR", ""),
             runtime_dir=runtime_dir,
             runtime_dir_owner=self._owner(runtime_dir),
@@ -491,8 +508,7 @@ class Look:
         own = environment.get("CONTAINERS_STORAGE_CONF") or f"{places}/storage.conf"
         user = self._read(own)
         shipped = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
-        of_system = next((path for path in shipped if self._read(path)), "")
-        system = self._read(of_system) or "" if of_system else ""
+        system = next(filter(None, map(self._read, shipped)), "")
         data = environment.get("XDG_DATA_HOME") or f"{home}/.local/share"
         settings = user if user is not None else system
         graphroot = _toml_value("graphroot", settings) or "/var/lib/containers/storage" if root else (
@@ -508,23 +524,25 @@ class Look:
         driver = environment.get("STORAGE_DRIVER") or _toml_value("driver", settings)
         place = self._nearest(graphroot)
         mount = self._mount(place)
+        free, free_inodes = self._free(place)
         closed = self._closed(graphroot, place)
         return Store(
             strategy=builds.get("strategy", HOST),
             driver=driver,
-            mount_program=_toml_value("mount_program", settings),
+            # Of the system's file a user inherits little (containers/storage, types: getRootlessStorageOpts).
+            mount_program=_toml_value("mount_program", settings if root else user),
             graphroot=graphroot,
             there=place == graphroot,
             config=own,
             config_kind="missing" if user is None else "managed" if MARKER in user else
                         "sections" if _search(r"(?m)^(\[storage\])\s*$", user) else "bare",
-            mount_program_file=own if user is not None else of_system,
             # containers/storage, drivers/overlay: SupportsNativeOverlay.
             made_with_fuse=(self._read(f"{graphroot}/overlay/.has-mount-program") or "").strip() == "true",
             filesystem=mount.type,
             mount_point=mount.point,
             mount_flags=mount.flags,
-            free=self._free(place),
+            free=free,
+            free_inodes=free_inodes,
             closed=closed,
             closed_top=self._top(closed, graphroot),
             closed_owner=self._uid(closed) if closed else None,
@@ -547,18 +565,20 @@ class Look:
     def _mount(self, path: str) -> Mount:
         return mount_of(self._read("/proc/self/mountinfo") or "", self._real(path))
 
-    def _free(self, path: str) -> Optional[int]:
+    def _free(self, path: str) -> tuple[Optional[int], Optional[int]]:
+        """Return how many bytes users may still write there, and how many files they may make."""
         try:
             disk = os.statvfs(self._at(path))
         except OSError:
-            return None
-        return disk.f_bavail * disk.f_frsize
+            return None, None
+        return disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else None
 
     def _could_hold_images(self, path: str) -> bool:
         if not self._exists(path) or self._read_only(path):
             return False
         kind = self._mount(path).type
-        return kind not in (*NETWORK_FILESYSTEMS, "overlay", "tmpfs") and (self._free(path) or 0) >= ROOM
+        unfit = (*NETWORK_FILESYSTEMS, *MOUNT_PROGRAM_FILESYSTEMS, "tmpfs")
+        return kind not in unfit and (self._free(path)[0] or 0) >= ROOM
 
     def _nearest(self, path: str) -> str:
         """Return a path or the nearest directory above it that is there."""
@@ -665,13 +685,32 @@ class Look:
 
     def _try_unshare(self, *more: str) -> Optional[str]:
         """Return what is said when namespaces are to be made; empty: they are, None: not tried."""
-        answer = self._call("unshare", "--user", "--map-root-user", *more, "true")
+        answer = self._unshare(*more, "true")
         return None if answer is None else "" if answer[0] == 0 else answer[1].strip()
+
+    def _unshare(self, *more: str) -> Optional[tuple[int, str]]:
+        """Return how a user namespace with a mapped root goes, as buildah may make one; None: that cannot be tried."""
+        arguments = ("--user", "--map-root-user", *more)
+        if not self._confined():
+            return self._call("unshare", *arguments)
+        answer = self._call("aa-exec", f"--profile={APPARMOR_PROFILE}", "--", "unshare", *arguments)
+        # That aa-exec may not says nothing of what buildah may.
+        return None if answer is None or answer[1].lstrip().startswith("aa-exec:") else answer
+
+    def _confined(self) -> bool:
+        """Say whether AppArmor lets programs with a profile alone use user namespaces, and buildah has one (Ubuntu)."""
+        restricted = self._number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1
+        # The profile is for the packaged program only.
+        packaged = self._find("buildah") in ("", "/usr/bin/buildah")
+        return restricted and packaged and self._exists(f"/etc/apparmor.d/{APPARMOR_PROFILE}")
+
+    def _mapping(self, name: str) -> list[tuple[int, int, int]]:
+        return parse_mapping(self._read(f"/proc/self/{name}") or "")
 
     def _try_overlay(self) -> Optional[bool]:
         if not self._find("mount"):
             return None
-        answer = self._call("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _OVERLAY)
+        answer = self._unshare("--mount", "sh", "-c", _OVERLAY)
         return None if answer is None else answer[0] == 0
 
     def _try_mapping(self, uids: Sequence[IdRange], gids: Sequence[IdRange]) -> str:
@@ -698,9 +737,12 @@ def look(run: Runner) -> Facts:
     # What builds get, but the directories that were handed in: builds find the right ones by themselves.
     variables = {**run.environment, **{name: os.environ.get(name, "") for name in ("XDG_RUNTIME_DIR", "TMPDIR")}}
     profile = pod_profile(os.environ, uid)
-    return Look(run, account or nobody, variables, profile=profile, has_account=account is not None).facts(
-        {entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())},
-        {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())},
+    someone = account or nobody
+    return Look(run, someone, variables, profile=profile, has_account=account is not None).facts(
+        # A directory service may list nobody.
+        {someone.pw_uid: someone.pw_name, **{entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())}},
+        {someone.pw_gid: f"of {someone.pw_name}",
+         **{group.gr_gid: group.gr_name for group in reversed(grp.getgrall())}},
     )
 
 

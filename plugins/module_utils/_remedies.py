@@ -21,6 +21,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._errors import In
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import network_helper
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
     HELPER_DIRECTORIES,
+    MOUNT_PROGRAM_FILESYSTEMS,
     NETWORK_FILESYSTEMS,
     Facts,
     IdHelper,
@@ -34,6 +35,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     Table,
     Wish,
     after,
+    outside,
     overlapping,
     owners,
     plan,
@@ -283,7 +285,8 @@ def _device(facts: Facts, module: str, path: str, state: str) -> list[str]:
     opening = [f"mkdir -p /etc/tmpfiles.d && echo 'z {path} 0666 - - -' > /etc/tmpfiles.d/builder-{module}.conf",
                f"chmod 0666 {path}"]
     if state == "missing":
-        return load + opening if "modprobe" in facts.tools else []
+        # Who has a part of all ids is in a container, and loads no modules.
+        return load + opening if "modprobe" in facts.tools and not outside(facts.uid_map) else []
     return opening if state == "closed" else []
 
 
@@ -308,13 +311,13 @@ def _edit(facts: Facts, *expressions: str) -> str:
 
 def _drop_mount_program(facts: Facts) -> list[str]:
     store = facts.store
-    own = store.config_kind in OWN_CONFIG and store.mount_program_file == store.config and not store.made_with_fuse
+    own = store.config_kind in OWN_CONFIG and not store.made_with_fuse
     return [_edit(facts, "/^[[:space:]]*mount_program[[:space:]]*=/d")] if own else []
 
 
 def _choose_overlay(facts: Facts) -> list[str]:
     store = facts.store
-    can_hold = store.filesystem not in (*NETWORK_FILESYSTEMS, "overlay")
+    can_hold = store.filesystem not in (*NETWORK_FILESYSTEMS, *MOUNT_PROGRAM_FILESYSTEMS, "zfs")
     if not facts.native_overlay or not can_hold or store.config_kind != "sections":
         return []
     return [_edit(facts, r's/^\([[:space:]]*driver[[:space:]]*=\).*/\1 "overlay"/')]
@@ -322,9 +325,7 @@ def _choose_overlay(facts: Facts) -> list[str]:
 
 def _move_store(facts: Facts) -> list[str]:
     store = facts.store
-    # A new file would hide all that the system's sets, of which a mount program may be needed.
-    hides = store.config_kind == "missing" and store.mount_program
-    if not store.elsewhere or store.config_kind == "managed" or hides or store.strategy != HOST:
+    if not store.elsewhere or store.config_kind == "managed" or store.strategy != HOST:
         return []
     line = f'graphroot = "{store.elsewhere}"'
     config, directory = _q(store.config), _q(store.config.rpartition("/")[0])

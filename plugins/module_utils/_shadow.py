@@ -26,6 +26,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     Limits,
     Table,
     mapping_is_stale,
+    outside,
     overlapping,
     subid_service,
 )
@@ -99,6 +100,7 @@ class Shadow:
             uids=uids,
             gids=gids,
             reserved=tuple(reserved),
+            unmapped=outside(read_mapping("self", "uid_map")) + outside(read_mapping("self", "gid_map")),
         )
 
     def has_getsubids(self) -> bool:
@@ -346,10 +348,10 @@ def _explained(name: str, stderr: str) -> dict[str, str]:
     return {**found, "cause": f"{found['cause']} ({' '.join(stderr.split())})"}
 
 
-def read_mapping(pid: int, name: str) -> list[tuple[int, int, int]]:
+def read_mapping(pid: int | str, name: str) -> list[tuple[int, int, int]]:
     """Return a mapping of a process: first id inside, first id outside, count.
 
-    :param pid: the process.
+    :param pid: the process; ``self`` is this one.
     :param name: ``uid_map`` or ``gid_map``.
     :raises OSError: the process is gone.
     """

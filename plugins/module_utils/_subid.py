@@ -51,6 +51,15 @@ def overlapping(own: Sequence[IdRange]) -> tuple[IdRange, ...]:
     ))
 
 
+def outside(mapping: Iterable[tuple[int, int, int]]) -> tuple[IdRange, ...]:
+    """Return the ids that a user namespace does not have, user_namespaces(7).
+
+    :param mapping: its uid_map or gid_map: first id inside, first id outside, count. Without one nothing is missing.
+    """
+    inside = [IdRange(first, count) for first, _outside, count in mapping]
+    return Spans(inside).missing(IdRange(0, MAX_ID + 1)) if inside else ()
+
+
 KUBELET_RANGE = IdRange(2147483648, 7208960)  # for 110 pods, above every range that distributions give out
 
 
@@ -353,6 +362,7 @@ class Host:
     :param uids: the name of every account that can be listed, by uid.
     :param gids: the name of every group that can be listed, by gid.
     :param reserved: ranges that the user wants left alone.
+    :param unmapped: ids that there are elsewhere only: a container may have a part of them.
     """
 
     subuid: Table
@@ -361,6 +371,7 @@ class Host:
     uids: Mapping[int, str] = field(default_factory=dict)
     gids: Mapping[int, str] = field(default_factory=dict)
     reserved: tuple[IdRange, ...] = ()
+    unmapped: tuple[IdRange, ...] = ()
 
     def owned(self, name: str, uid: int | None) -> tuple[tuple[IdRange, ...], tuple[IdRange, ...]]:
         """Return the ranges of uids and of gids that every program takes for a user's, in the files' order."""
@@ -393,6 +404,8 @@ class Host:
             yield KUBELET_RANGE, "reserved for the kubelet's pods"
         for item in self.reserved:
             yield item, "reserved by the caller"
+        for item in self.unmapped:
+            yield item, "not an id of this container"
         for table in (self.subuid, self.subgid):
             for line in table.lines:
                 if not (line.granted and line.owner in besides):
@@ -592,13 +605,14 @@ def _allocate(host: Host, wish: Wish, need_uids: int, need_gids: int,
         start = Spans(taken).first_gap(max(need_uids, need_gids), low, min(sub_uids[1], sub_gids[1], MAX_ID))
         if start is not None:
             return (IdRange(start, need_uids),), (IdRange(start, need_gids),)
-    new_uids = _gap(wish, taken, need_uids, low_uid, sub_uids, "SUB_UID_MAX")
-    new_gids = _gap(wish, [*taken, *new_uids], need_gids, low_gid, sub_gids, "SUB_GID_MAX")
+    more = ", or give this container more ids: it has a part of all only" if host.unmapped else ""
+    new_uids = _gap(wish, taken, need_uids, low_uid, sub_uids, "SUB_UID_MAX", more)
+    new_gids = _gap(wish, [*taken, *new_uids], need_gids, low_gid, sub_gids, "SUB_GID_MAX", more)
     return new_uids, new_gids
 
 
 def _gap(wish: Wish, taken: Iterable[IdRange], need: int, low: int, limits: tuple[int, int],
-         setting: str) -> tuple[IdRange, ...]:
+         setting: str, more: str) -> tuple[IdRange, ...]:
     if need <= 0:
         return ()
     start = Spans(taken).first_gap(need, max(low, limits[0]), min(limits[1], MAX_ID))
@@ -607,7 +621,7 @@ def _gap(wish: Wish, taken: Iterable[IdRange], need: int, low: int, limits: tupl
         raise InputError(
             f"There is no room for {need} more ids for {wish.name}",
             cause=f"no gap of that length is free{above} up to {setting} {limits[1]}",
-            remedy=f"raise {setting} in /etc/login.defs, ask for fewer ids, or give the range's start yourself",
+            remedy=f"raise {setting} in /etc/login.defs, ask for fewer ids, or give the range's start yourself{more}",
         )
     return (IdRange(start, need),)
 

@@ -260,6 +260,9 @@ facts:
       description: The versions of the programs that are there, empty where none was asked for.
       type: dict
       sample: {"buildah": "1.39.3", "crun": "1.21", "podman": ""}
+    network_backend:
+      description: What makes networks, V(netavark) or V(cni), empty where nothing says it.
+      type: str
     netavark:
       description: Where C(netavark) is, empty where buildah does not find it.
       type: str
@@ -291,7 +294,7 @@ facts:
           description: The driver that C(storage.conf) sets, empty where it sets none.
           type: str
         mount_program:
-          description: The mount program that C(storage.conf) sets, empty where it sets none.
+          description: The mount program that the user's own C(storage.conf) sets, empty where it sets none.
           type: str
         graphroot:
           description: Where the store is or will be.
@@ -306,9 +309,6 @@ facts:
           description:
             - V(missing), V(managed) where role builder keeps it, V(sections) where it has a table C(storage),
               or V(bare).
-          type: str
-        mount_program_file:
-          description: The C(storage.conf) that counts for C(mount_program).
           type: str
         made_with_fuse:
           description: Whether fuse-overlayfs made the store, and keeps it whatever C(storage.conf) says now.
@@ -325,6 +325,9 @@ facts:
           elements: str
         free:
           description: How many bytes the user may still write there.
+          type: int
+        free_inodes:
+          description: How many files the user may still make there, null where the file system sets no limit.
           type: int
         closed:
           description: What the user may not write although it must, empty where there is nothing.

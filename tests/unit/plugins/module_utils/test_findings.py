@@ -55,6 +55,14 @@ READ = {
     # containers/common, libnetwork/pasta
     "could not find pasta, the network namespace can't be configured": "network_helper",
     "pasta failed with exit code 1:\nFailed to open() /dev/net/tun: No such file or directory": "network_helper",
+    # containers/storage, drivers/overlay
+    "Error: a network file system with user namespaces is not supported.  Please use a mount_program: backing file "
+    "system is unsupported for this graph driver": "graphroot_filesystem",
+    "Error: 'overlay' is not supported over <unknown>, a mount_program is required: backing file system is unsupported "
+    "for this graph driver": "graphroot_filesystem",
+    # Go and the C library have different words for the same.
+    "dpkg: error: failed to write status database: No space left on device": "disk_full",
+    'Error: committing container: writing blob: write /home/b/x: disk quota exceeded': "disk_full",
 }
 
 
@@ -106,6 +114,8 @@ def test_what_failed_for_other_reasons_is_not_explained_away(recording: Path) ->
         'exec: "make": executable file not found in $PATH',
         "chown: changing ownership of '/x': Operation not permitted",
         "mount: /mnt: permission denied.",
+        "fuse: device not found, try 'modprobe fuse' first\n\nCannot mount AppImage, please check your FUSE setup.",
+        "inotify_add_watch(/src) failed: No space left on device",
     ],
 )
 def test_what_a_recipe_does_wrong_itself_is_no_finding(output: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
@@ -18,6 +19,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_facts impor
     Look,
     Mount,
     has_file_capability,
+    look,
     mount_of,
     pod_profile,
     subids,
@@ -91,6 +93,42 @@ def test_versions_are_what_the_tools_print(host: Host, name: str) -> None:
     assert host.facts().tools == {name: VERSIONS[name]}
 
 
+class TestUbuntu:
+    """AppArmor lets programs with a profile use user namespaces: buildah, and not unshare."""
+
+    @pytest.fixture(autouse=True)
+    def _restricted(self, host: Host) -> None:
+        host.write("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")
+        host.program("unshare", "unshare: write failed /proc/self/uid_map: Operation not permitted", 1)
+        host.program("mount")
+
+    def test_what_counts_is_what_buildah_may(self, host: Host) -> None:
+        assert "Operation not permitted" in (host.facts().userns_error or "")
+        host.write("/etc/apparmor.d/buildah")
+        host.write("/usr/bin/aa-exec", '#!/bin/sh\n[ "$1 $2 $3" = "--profile=buildah -- unshare" ]\n', 0o755)
+        assert (host.facts().userns_error, host.facts().native_overlay) == ("", True)
+
+    def test_a_profile_that_cannot_be_had_says_nothing(self, host: Host) -> None:
+        host.write("/etc/apparmor.d/buildah")
+        assert (host.facts().userns_error, host.facts().native_overlay) == (None, None)
+        host.program("aa-exec", "aa-exec: ERROR: profile 'buildah' does not exist", 1)
+        assert (host.facts().userns_error, host.facts().native_overlay) == (None, None)
+
+    def test_it_is_for_the_packaged_program_only(self, host: Host) -> None:
+        host.write("/etc/apparmor.d/buildah")
+        host.program("aa-exec")
+        host.write("/usr/local/bin/buildah", mode=0o755)
+        assert "Operation not permitted" in (host.facts().userns_error or "")
+
+
+def test_a_user_of_a_directory_that_lists_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pwd, "getpwall", lambda: [])
+    monkeypatch.setattr(grp, "getgrall", lambda: [])
+    tables = look(Runner({"PATH": ""})).subid_tables
+    own = pwd.getpwuid(os.getuid())
+    assert tables and (tables.uids, set(tables.gids)) == ({own.pw_uid: own.pw_name}, {own.pw_gid})
+
+
 @pytest.mark.parametrize("name", ["podman", "slirp4netns", "pasta", "setcap", "modprobe"])
 def test_some_tools_only_have_to_be_there(host: Host, name: str) -> None:
     host.program(name, status=1)
@@ -117,6 +155,9 @@ def test_a_file_that_cannot_be_executed_is_no_program(host: Host) -> None:
         ("/etc/nsswitch.conf", "passwd: files\nsubid: sss\n", "subid_service", "sss"),
         ("/usr/libexec/podman/netavark", "", "netavark", "/usr/libexec/podman/netavark"),
         ("/usr/bin/netavark", "", "netavark_elsewhere", "/usr/bin/netavark"),
+        ("/etc/containers/containers.conf", '[network]\nnetwork_backend = "cni"\n', "network_backend", "cni"),
+        ("/home/builder/.local/share/containers/storage/defaultNetworkBackend", "cni\n", "network_backend", "cni"),
+        ("/proc/self/uid_map", "         0     100000      65536\n", "uid_map", ((0, 100000, 65536),)),
         ("/usr/bin/dnf", "", "package_manager", "dnf"),
         ("/etc/containers/containers.conf", "[engine]\nruntime = 'runc'\n", "runtime", "runc"),
         ("/etc/containers/containers.conf", '[network]\ndefault_rootless_network_cmd = "pasta"\n', "network_command",
@@ -297,10 +338,10 @@ class TestStore:
         assert host.facts().store.config_kind == "missing"
         assert host.facts().store.config == "/home/builder/.config/containers/storage.conf"
         host.write("/etc/containers/storage.conf", '[storage.options.overlay]\nmount_program = "/x"\n')
-        assert host.facts().store.mount_program_file == "/etc/containers/storage.conf"
+        assert host.facts().store.mount_program == ""
         host.write("/home/builder/.config/containers/storage.conf", '[storage.options]\nmount_program = "/x"\n')
         assert host.facts().store.config_kind == "bare"
-        assert host.facts().store.mount_program_file == "/home/builder/.config/containers/storage.conf"
+        assert host.facts().store.mount_program == "/x"
         host.write("/home/builder/.config/containers/storage.conf", "[storage]\n")
         assert host.facts().store.config_kind == "sections"
         host.write("/home/builder/.config/containers/storage.conf", f"{marker_line('builder')}\n[storage]\n")
