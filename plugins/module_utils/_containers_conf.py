@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Iterable, Iterator, Mapping
+from typing import Iterable, Iterator, Mapping, Optional
 
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import MARKER
 
@@ -48,7 +48,7 @@ def files(home: str) -> list[str]:
     return [name.format(home=home) for name in FILES]
 
 
-def engine_conf(environment: Mapping[str, str], others: str = "") -> str:
+def engine_conf(environment: Mapping[str, str], others: str = "", usual: Optional[Mapping[str, str]] = None) -> str:
     """Return a file that adds to the environment of containers tools what it lacks.
 
     A list of one file replaces that of the files before it, so what those say is said again. ``{append=true}`` would do
@@ -56,9 +56,13 @@ def engine_conf(environment: Mapping[str, str], others: str = "") -> str:
 
     :param environment: values by name; an empty one is not set. Nothing to set gives an empty text.
     :param others: the texts of the files, with BETWEEN between them; those that a role of ours keeps do not count.
+    :param usual: what the tools take by themselves, by name: set where the others say something else.
     """
-    ours = {name: f"{name}={value}" for name, value in environment.items() if value}
     theirs = engine_environment(text for text in others.split(BETWEEN) if MARKER not in text)
+    said = dict(pair.split("=", 1) for pair in reversed(theirs) if "=" in pair)
+    corrected = {name: value for name, value in (usual or {}).items() if said.get(name, value) != value}
+    wanted = {**corrected, **{name: value for name, value in environment.items() if value}}
+    ours = {name: f"{name}={value}" for name, value in wanted.items()}
     kept = [pair for pair in theirs if pair.partition("=")[0] not in ours]
     # A list of JSON is one of TOML.
     return f"[engine]\nenv = {json.dumps([*ours.values(), *kept])}\n" if ours else ""

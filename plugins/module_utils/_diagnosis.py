@@ -219,8 +219,11 @@ def _store_not_writable(facts: Facts) -> str:
 def _left(facts: Facts, least: int, least_inodes: int) -> str:
     """Return what of a disk is nearly used up: less is left than this many bytes, or inodes."""
     store = facts.store
-    said = [f"{store.free // 2**20} MiB"] if store.free is not None and store.free < least else []
-    said += [f"{store.free_inodes} inodes"] if store.free_inodes is not None and store.free_inodes < least_inodes else []
+    said = []
+    if store.free is not None and store.free < least:
+        said.append(f"{store.free // 2**20} MiB")
+    if store.free_inodes is not None and store.free_inodes < least_inodes:
+        said.append(f"{store.free_inodes} inodes")
     return f"{' and '.join(said)} are free below {store.graphroot}" if said else ""
 
 

@@ -328,6 +328,15 @@ class FileKeeper:
         return backup
 
     def restore(self, note: dict[str, Any], account: pwd.struct_passwd | None) -> None:
+        # The directory may have gone meanwhile; with its owner nothing is left that could be put back.
+        if account is not None or not self.options.as_owner:
+            self.make_directories(account)
+            self._put_back(note, account)
+        os.unlink(note["backup"])
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(note["backup"]))
+
+    def _put_back(self, note: dict[str, Any], account: pwd.struct_passwd | None) -> None:
         with self.rights(account):
             if note["target"]:
                 temporary = f"{self.path}.rootless-buildah"
@@ -338,9 +347,6 @@ class FileKeeper:
                 data = handle.read()
             with self.rights(account):
                 self.replace(data, note["uid"], note["gid"], note["mode"])
-        os.unlink(note["backup"])
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(note["backup"]))
 
     def remember(self, written: list[str]) -> None:
         options = {name: getattr(self.options, name) for name in ("owner", "as_owner", "comment", "secret")}

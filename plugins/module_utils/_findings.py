@@ -268,8 +268,8 @@ FINDINGS: tuple[Finding, ...] = (
         "single_mapping",
         ERROR,
         "the builder user has ranges, and newuidmap and newgidmap have their rights, but cannot map them for this "
-        "process: it may gain no privileges (no_new_privs), or is in a container where the setuid bit does not serve or "
-        "that lacks these ids; builds get a single id, and the first file of another owner ends them",
+        "process: it may gain no privileges (no_new_privs), or is in a container where the setuid bit does not serve "
+        "or that lacks these ids; builds get a single id, and the first file of another owner ends them",
         "Start what builds without no_new_privs (allowPrivilegeEscalation, NoNewPrivileges=), or give the programs "
         "file capabilities in place of the setuid bit: setcap cap_setuid=ep on newuidmap, cap_setgid=ep on newgidmap; "
         "give a container the ids that it lacks, 65536 above its own",

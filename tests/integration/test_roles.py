@@ -691,6 +691,18 @@ class TestIsolation:
             host.away("builder")
             host.away("crun")
 
+    def test_what_was_chosen_counts_whatever_the_system_says(self, host: Host) -> None:
+        conf = "/etc/containers/containers.conf.d/workaround.conf"
+        host.write(conf, '[engine]\nenv = ["BUILDAH_ISOLATION=chroot"]\n')
+        ask = ["buildah", "unshare", "sh", "-c", "echo $BUILDAH_ISOLATION"]
+        try:
+            assert host.role("builder").changed > 0
+            assert host.run(ask, user=USER).split() == ["rootless"]
+            assert host.role("builder").changed == 0
+        finally:
+            host.away("builder")
+            host.run(["rm", conf])
+
     def test_a_runtime_that_fails_is_not_and_chroot_takes_its_place(self, host: Host) -> None:
         host.sh("mv /usr/bin/crun /usr/bin/crun.real")
         host.write("/usr/bin/crun", self.BROKEN, 0o755)
@@ -763,6 +775,62 @@ class TestBuilder:
         finally:
             host.sh(f"userdel --remove {USER} 2>/dev/null; rm -rf /var/tmp/*-{USER} /var/tmp/containers-user-* "
                     "/tmp/containers-user-* /tmp/podman-run-* /var/tmp/podman-run-*")
+
+    def test_nor_is_one_who_has_the_name_of_one_that_the_role_made(self, host: Host) -> None:
+        try:
+            assert host.role("builder").changed > 0
+            host.sh(f"userdel --remove {USER}; useradd --create-home --uid 4321 {USER}")
+            assert host.away("builder").status == 0
+            assert host.run(["id", "-u", USER]).split() == ["4321"]
+        finally:
+            host.away("builder")
+            host.sh(f"userdel --remove {USER} 2>/dev/null; rm -rf /var/tmp/containers-user-*")
+
+    @pytest.mark.parametrize("option, path", [
+        ("builder_graphroot", "~/images"), ("builder_store_directory", "/srv/$USER"), ("builder_runroot", "images"),
+    ])
+    def test_places_have_whole_paths(self, host: Host, option: str, path: str) -> None:
+        before = host.look()
+        failed = host.role("builder", {option: path})
+        assert failed.status != 0
+        assert f"{path}: neither ~ nor a variable stands for a directory here" in failed.words
+        assert differences(before, host.look()) == []
+
+    @pytest.mark.parametrize("setting, named", [
+        ({"builder_additional_stores": ["/srv/none"]}, "/srv/none/overlay-layers/layers.lock"),
+        ({"builder_runroot": "/run/none/of/them"}, "/run"),
+    ])
+    def test_settings_that_would_break_every_call_are_not_written(
+        self, host: Host, setting: dict[str, Any], named: str
+    ) -> None:
+        try:
+            host.role("builder")
+            before = host.look()
+            for more in ([], ["--check"]):
+                failed = host.role("builder", setting, *more)
+                assert failed.status != 0
+                assert f"{named} cannot be used" in failed.words
+            assert differences(before, host.look()) == []
+            host.run(["buildah", "images"], user=USER)
+        finally:
+            host.away("builder")
+
+    def test_files_that_were_replaced_come_back_even_if_the_home_goes(self, host: Host) -> None:
+        host.sh("mkdir -p /etc/skel/.config/containers; echo '[storage]' > /etc/skel/.config/containers/storage.conf")
+        wishes = {"builder_overwrite": True}
+        try:
+            assert host.role("builder", wishes).changed > 0
+            assert host.away("builder", wishes).status == 0
+            assert host.run(["getent", "passwd", USER], check=False) == ""
+            # And where the user, who stays, has cleared it away.
+            host.sh(f"useradd --create-home {USER}")
+            assert host.role("builder", wishes).changed > 0
+            host.sh(f"rm -r /home/{USER}/.config")
+            assert host.away("builder", wishes).status == 0
+            assert host.run(["cat", f"/home/{USER}/.config/containers/storage.conf"]) == "[storage]\n"
+        finally:
+            host.away("builder", wishes)
+            host.sh(f"userdel --remove {USER} 2>/dev/null; rm -r /etc/skel/.config; rm -rf /var/tmp/containers-user-*")
 
     def test_too_few_ids_are_found(self, host: Host) -> None:
         host.sh(f"useradd --create-home {USER}; sed -i '/^{USER}:/d' /etc/subuid /etc/subgid")

@@ -52,6 +52,10 @@ def test_the_environment_is_that_of_the_section_engine(texts: list[str], environ
 def test_only_variables_with_a_value_are_set() -> None:
     assert engine_conf({"A": "1", "B": "", "C": 'x"y'}) == '[engine]\nenv = ["A=1", "C=x\\"y"]\n'
     assert engine_conf({"A": ""}, SYSTEM) == ""
+    # What is usual has to be said where others say something else.
+    assert engine_conf({"A": ""}, SYSTEM, {"A": "usual"}) == ""
+    assert engine_environment([engine_conf({}, '[engine]\nenv = ["A=1", "B=2"]', {"A": "usual"})]) == ["A=usual", "B=2"]
+    assert engine_conf({}, '[engine]\nenv = ["A=usual"]', {"A": "usual"}) == ""
 
 
 def test_what_others_set_is_said_again_and_what_we_said_before_is_not() -> None:

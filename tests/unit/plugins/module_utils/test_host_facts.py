@@ -122,8 +122,8 @@ class TestUbuntu:
 
 
 def test_a_user_of_a_directory_that_lists_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pwd, "getpwall", lambda: [])
-    monkeypatch.setattr(grp, "getgrall", lambda: [])
+    monkeypatch.setattr(pwd, "getpwall", list)
+    monkeypatch.setattr(grp, "getgrall", list)
     tables = look(Runner({"PATH": ""})).subid_tables
     own = pwd.getpwuid(os.getuid())
     assert tables and (tables.uids, set(tables.gids)) == ({own.pw_uid: own.pw_name}, {own.pw_gid})
