@@ -508,7 +508,6 @@ class TestUserns:
             host.sh("umount /proc/sys")
         assert host.run(["ls", "-A", FOREIGN["userns"]], check=False).startswith("ls: ")
 
-
     def test_check_mode_does_not_go_by_a_kernel_that_a_run_would_have_changed(self, host: Host) -> None:
         # The setting is shared with the machine of the tests: a file and a program stand in for it.
         setting, program = "/proc/sys/user/max_user_namespaces", "/usr/local/bin/unshare"

@@ -123,7 +123,6 @@ class Machine:
         """Run the module and return its result."""
         return finish(self.start_module(check, **options), failed)
 
-
     @contextmanager
     def process_of(self, uid: int) -> Iterator[int]:
         """Have a user run something meanwhile."""
@@ -471,7 +470,6 @@ class TestWhatCannotBeDone:
         finally:
             busy.kill()
             busy.wait()
-
 
     # By the account's own id, and by one that it lent to a process.
     @pytest.mark.parametrize("uid", [52001, 300004])
