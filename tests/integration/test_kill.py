@@ -280,7 +280,8 @@ def test_killed_at_random_moments(ground: Ground, capsys: pytest.CaptureFixture[
         kill = strike(ground, number, choice, length)
         kills.append(kill)
         result = ground.builder.module("buildah_build", **ground.options(number))
-        assert not result["failed"], (SEED, kill, result)
+        # pytest would shorten the rest of it to nothing.
+        assert not result["failed"], (SEED, kill, result.get("cause"), result.get("stderr"))
         assert ground.leftovers() == [], (SEED, kill)
         assert ground.image_content() == f"content {number}\n", (SEED, kill)
         if number % 5 == 0:
