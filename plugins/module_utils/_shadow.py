@@ -185,23 +185,25 @@ class Shadow:
     def process_of(self, uid: int, ranges: Iterable[IdRange]) -> tuple[int, str] | None:
         """Return a process that keeps usermod from taking ids from a user, with its name, as usermod looks for it.
 
-        One whose root directory is another one, as in a container, does not count.
+        One whose root directory is another one, as in a container, does not count (src/usermod.c and
+        lib/user_busy.c of shadow). What has a subordinate uid counts in another user namespace only.
 
         :param uid: the user's id.
         :param ranges: what the user has of subordinate uids.
         """
         theirs = (IdRange(uid, 1), *ranges)
-        root = os.stat("/")
+        root, namespace = os.stat("/"), os.readlink("/proc/self/ns/user")
         for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
             try:
                 if not os.path.samestat(os.stat(f"/proc/{pid}/root"), root):
                     continue
+                counting = theirs[:1] if os.readlink(f"/proc/{pid}/ns/user") == namespace else theirs
                 lines = _read(f"/proc/{pid}/status").splitlines()
             except OSError:
                 continue  # it has ended
             status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
             ids = [int(word) for word in status.get("Uid", "").split()[:3]]
-            if any(one.start <= number <= one.last for one in theirs for number in ids):
+            if any(one.start <= number <= one.last for one in counting for number in ids):
                 return pid, status.get("Name", "")
         return None
 

@@ -124,9 +124,12 @@ class Machine:
         return finish(self.start_module(check, **options), failed)
 
     @contextmanager
-    def process_of(self, uid: int) -> Iterator[int]:
-        """Have a user run something meanwhile."""
-        with subprocess.Popen(self.argv("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "cat"),
+    def process_of(self, uid: int, *how: str) -> Iterator[int]:
+        """Have a user run something meanwhile.
+
+        :param how: what calls it.
+        """
+        with subprocess.Popen(self.argv("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *how, "cat"),
                               stdin=subprocess.PIPE) as busy:
             try:
                 deadline = time.monotonic() + 10
@@ -471,13 +474,16 @@ class TestWhatCannotBeDone:
             busy.kill()
             busy.wait()
 
-    # By the account's own id, and by one that it lent to a process.
-    @pytest.mark.parametrize("uid", [52001, 300004])
-    def test_a_busy_user_keeps_its_ids_and_those_before_it_too(self, machine: Machine, uid: int) -> None:
+    # By the account's own id, and by one that it lent to a process in a namespace.
+    @pytest.mark.parametrize("uid, how", [(52001, []), (300004, ["unshare", "--user"])])
+    def test_a_busy_user_keeps_its_ids_and_those_before_it_too(
+        self, machine: Machine, uid: int, how: list[str]
+    ) -> None:
         before = "rbsuba:300000:5\nrbsubb:100000:5\n"
         machine.write(before)
         users = [{"name": "rbsubb"}, {"name": "rbsuba"}]
-        with machine.process_of(uid) as busy:
+        with machine.process_of(uid, *how) as busy:
+            time.sleep(0.5 if how else 0)  # until it is in there
             for check in (True, False):
                 failure = machine.subid(check=check, users=users, state="absent", failed=True)
                 assert "The subordinate ids of rbsuba cannot be taken away" in failure["msg"]
@@ -488,6 +494,11 @@ class TestWhatCannotBeDone:
             assert machine.subid(users=[{"name": "rbsubb", "state": "absent"}, {"name": "rbsuba"}])["changed"] is True
         assert machine.subid(users=users, state="absent")["changed"] is True
         assert machine.tables() == ("", "")
+
+    def test_somebody_who_happens_to_have_such_an_id_does_not_keep_it(self, machine: Machine) -> None:
+        machine.write("rbsuba:300000:5\n")
+        with machine.process_of(300004):
+            assert machine.subid(name="rbsuba", state="absent")["changed"] is True
 
     def test_processes_elsewhere_do_not_keep_ids_as_usermod_has_it(self, machine: Machine) -> None:
         machine.write("rbsuba:100000:5\n")
