@@ -100,7 +100,7 @@ class Shadow:
             uids=uids,
             gids=gids,
             reserved=tuple(reserved),
-            unmapped=outside(read_mapping("self", "uid_map")) + outside(read_mapping("self", "gid_map")),
+            unmapped=sum((outside(parse_mapping(_read(f"/proc/self/{name}"))) for name in ("uid_map", "gid_map")), ()),
         )
 
     def has_getsubids(self) -> bool:
@@ -350,10 +350,10 @@ def _explained(name: str, stderr: str) -> dict[str, str]:
     return {**found, "cause": f"{found['cause']} ({' '.join(stderr.split())})"}
 
 
-def read_mapping(pid: int | str, name: str) -> list[tuple[int, int, int]]:
+def read_mapping(pid: int, name: str) -> list[tuple[int, int, int]]:
     """Return a mapping of a process: first id inside, first id outside, count.
 
-    :param pid: the process; ``self`` is this one.
+    :param pid: the process.
     :param name: ``uid_map`` or ``gid_map``.
     :raises OSError: the process is gone.
     """

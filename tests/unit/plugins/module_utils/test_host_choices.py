@@ -116,7 +116,6 @@ class TestFuse:
     def test_a_container_without_the_device_is_a_problem(self) -> None:
         assert "--device /dev/fuse" in fuse_plan("auto", **seen(device_mode=""))["problem"]
 
-
     def test_what_could_not_be_tried_is_told_with_the_remedy_unless_nobody_asked(self) -> None:
         words = "/home: mktemp: failed to create directory: Permission denied"
         plan = fuse_plan("auto", **seen(native_overlay=False, untried=words))
