@@ -226,12 +226,13 @@ def _section(number: int, hosts: list[tuple[Host, Found]]) -> Html:
         "h3", element("code", one["id"]), " ", _mark(one["severity"], one["severity"]),
         f" on {_number(len(hosts), 'host')}", id=f"finding-{number}")
     # Hosts of which the same was seen share a row.
-    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    alike: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for host, seen in hosts:
-        alike.setdefault((seen["evidence"], tuple(seen["commands"])), []).append(host["name"])
+        alike.setdefault((seen["evidence"], tuple(seen["commands"]), seen["by_hand"]), []).append(host["name"])
     rows = [
-        element("tr", element("th", ", ".join(names), scope="row"), element("td", evidence, *_commands(commands)))
-        for (evidence, commands), names in alike.items()
+        element("tr", element("th", ", ".join(names), scope="row"),
+                element("td", evidence, *_commands(commands), element("p", f"No command: {why}") if why else ""))
+        for (evidence, commands, why), names in alike.items()
     ]
     body = element(
         "section", heading,

@@ -30,6 +30,7 @@ class Found(TypedDict):
     cause: str
     remedy: str
     commands: list[str]
+    by_hand: str
     guide: str
 
 
@@ -89,6 +90,7 @@ def doctor_table(report: Report) -> list[str]:
             lines += _wrapped(f"{one['severity']} {plain(one['id'])}: {plain(one['evidence'])}", "  ", "    ")
             # Not wrapped: a command is to be copied.
             lines += [f"    $ {line}" for command in one["commands"] for line in printable(command).splitlines()]
+            lines += _wrapped(f"No command: {_sentence(one['by_hand'])}", "    ", "    ") if one["by_hand"] else []
     for ((_first, one), *_others) in by_kind(report["hosts"]).values():
         lines += ["", *_wrapped(f"{plain(one['id'])}: {_sentence(one['cause'])}", "", "  ")]
         lines += _wrapped(f"Remedy: {_sentence(one['remedy'])}", "  ", "    ")
@@ -149,6 +151,7 @@ def _found(one: Mapping[str, Any]) -> Found:
         "cause": str(one.get("cause") or ""),
         "remedy": str(one.get("remedy") or ""),
         "commands": [str(command) for command in one.get("commands") or ()],
+        "by_hand": str(one.get("by_hand") or ""),
         "guide": str(one.get("guide") or ""),
     }
 

@@ -62,6 +62,7 @@ class Finding:
             "cause": self.cause,
             "remedy": self.remedy_in(pod),
             "commands": list(commands),
+            "by_hand": "" if commands or pod else self.by_hand,
             "guide": self.guide,
         }
 

@@ -103,13 +103,16 @@ findings:
       description:
         - The same as complete command lines for a shell of root's on this host, in their order, with its users, ids,
           paths and packages. What they set stays set after a reboot where the host has a place for that.
-        - Empty where no command can do it, as in a pod; the guide says why. Packages are known for C(apt-get), C(dnf)
-          and C(zypper).
+        - Empty where no command can do it, as in a pod. Packages are known for C(apt-get), C(dnf) and C(zypper).
         - Where a range of ids is taken away, the user's image store is removed first, since nobody could read it any
           more.
       type: list
       elements: str
       sample: ["usermod --add-subuids 165536-231071 --add-subgids 165536-231071 builder"]
+    by_hand:
+      description: Why there are no commands, on a host; empty where there are some, and in a pod.
+      type: str
+      sample: ""
     guide:
       description: Where the guide tells more.
       type: str

@@ -278,6 +278,8 @@ def test_errors_come_first_and_say_everything() -> None:
     results = as_results(diagnose(facts), facts)
     assert [(result["id"], result["severity"]) for result in results] == [
         ("subid_missing", "error"), ("no_linger", "warning")]
-    assert results[1]["commands"] == ["loginctl enable-linger builder"]
+    # Nothing is known of the tables.
+    assert (results[0]["commands"], results[0]["by_hand"]) == ([], BY_ID["subid_missing"].by_hand)
+    assert (results[1]["commands"], results[1]["by_hand"]) == (["loginctl enable-linger builder"], "")
     assert all(result["evidence"] and result["cause"] and result["remedy"] for result in results)
     assert results[0]["guide"].endswith("docs/findings.md#subid_missing")

@@ -124,6 +124,11 @@ def test_a_finding_is_told_with_cause_remedy_commands_and_guide() -> None:
     assert "fair, broken" in page.texts("th")
 
 
+def test_why_there_is_no_command_is_told() -> None:
+    page = Page(render({"one": asked(finding("subid_missing", by_hand="no ids are left"))}))
+    assert "No command: no ids are left" in page.texts("p")
+
+
 def test_why_nothing_is_known_of_a_host_is_told() -> None:
     cells = Page(render(FLEET)).texts("td")
     assert {"no answer Connection refused", "no answer It stopped answering.", "not asked There is no user ci."} <= set(
@@ -192,13 +197,14 @@ def test_it_loads_nothing() -> None:
 
 def test_what_hosts_say_is_text() -> None:
     evil = "</td></table><script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)>\x00\x1b\u202e\""
-    hostile = finding(evil, evil, evidence=evil, cause=evil, remedy=evil, guide="javascript:alert(1)", commands=[evil])
+    hostile = finding(evil, evil, evidence=evil, cause=evil, remedy=evil, guide="javascript:alert(1)", commands=[evil],
+                      by_hand=evil)
     fleet = {
         evil: {"doctor": {"ready": False, "findings": [hostile]}},
         "off": {"doctor": {"ready": False, "reason": evil}},
     }
     text = render(fleet, evil)
-    tame = render({"x": asked(finding("x", commands=["x"], guide="")), "off": fleet["off"]}, "x")
+    tame = render({"x": asked(finding("x", commands=["x"], by_hand="x", guide="")), "off": fleet["off"]}, "x")
     plain, hurt = Page(tame), Page(text)
     # The same elements with the same attributes, whatever the texts are.
     shape = [(one["tag"], sorted(one)) for one in plain.elements if one["tag"] != "wbr"]

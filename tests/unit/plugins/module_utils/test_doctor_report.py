@@ -19,7 +19,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._doctor_report im
 
 ERROR: dict[str, Any] = {
     "id": "subid_missing", "severity": "error", "evidence": "no range of ci", "cause": "there are no ids",
-    "remedy": "Allocate them", "commands": ["usermod --add-subuids 1-2 ci", "podman  system migrate"],
+    "remedy": "Allocate them", "commands": ["usermod --add-subuids 1-2 ci", "podman  system migrate"], "by_hand": "",
     "guide": "https://example.org/findings.md#subid_missing",
 }  # fmt: skip
 # As a host tells that does not know commands.
@@ -30,7 +30,8 @@ WARNING: dict[str, Any] = {
 FLEET: dict[str, dict[str, Any]] = {
     "healthy": {"doctor": {"ready": True, "findings": []}},
     "fair": {"doctor": {"ready": True, "findings": [WARNING]}},
-    "broken": {"doctor": {"ready": False, "findings": [ERROR, {**WARNING, "evidence": "root does not"}]}},
+    "broken": {"doctor": {"ready": False, "findings": [
+        ERROR, {**WARNING, "evidence": "root does not", "by_hand": "systemd does not run"}]}},
     "strange": {"doctor": {"ready": False, "reason": "There is no user ci.", "unreachable": False}},
     "off": {"doctor": {"ready": False, "reason": "Connection refused", "unreachable": True}},
     "gone": {},
@@ -56,6 +57,7 @@ def test_the_table_tells_what_was_seen_where_and_each_remedy_once() -> None:
         "    $ usermod --add-subuids 1-2 ci",
         "    $ podman  system migrate",
         "  warning no_linger: root does not",
+        "    No command: systemd does not run.",
         "",
         "strange: There is no user ci.",
         "",
@@ -105,7 +107,8 @@ def test_long_texts_are_wrapped_and_commands_are_not() -> None:
 
 
 def test_a_host_cannot_steer_the_terminal() -> None:
-    hostile = {**ERROR, "evidence": "\x1b[2J\r\nroot", "commands": ["true\x07\nrm"], "guide": "\x1b]8;;x"}
+    hostile = {**ERROR, "evidence": "\x1b[2J\r\nroot", "commands": ["true\x07\nrm"], "by_hand": "\x1b[2J",
+               "guide": "\x1b]8;;x"}
     hosts = {"a\x1bb": {"doctor": {"ready": False, "findings": [hostile]}}}
     for line in doctor_table(doctor_report(hosts, hosts, "doctor")):
         assert line.isprintable() or line == ""
