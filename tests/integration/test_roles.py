@@ -814,14 +814,14 @@ class TestBuilder:
         finally:
             host.away("builder")
 
-    def test_files_that_were_replaced_come_back_even_if_the_home_goes(self, host: Host) -> None:
+    def test_files_that_were_replaced_are_put_back_where_there_is_still_a_home(self, host: Host) -> None:
         host.sh("mkdir -p /etc/skel/.config/containers; echo '[storage]' > /etc/skel/.config/containers/storage.conf")
         wishes = {"builder_overwrite": True}
         try:
             assert host.role("builder", wishes).changed > 0
             assert host.away("builder", wishes).status == 0
             assert host.run(["getent", "passwd", USER], check=False) == ""
-            # And where the user, who stays, has cleared it away.
+            # Where the user, who stays, has cleared it away, they come back.
             host.sh(f"useradd --create-home {USER}")
             assert host.role("builder", wishes).changed > 0
             host.sh(f"rm -r /home/{USER}/.config")
