@@ -98,14 +98,17 @@ class ActionModule(ActionBase):
         return going
 
     def _ask(self, argv: list[str], task_vars: dict[str, Any]) -> tuple[int | None, str]:
-        args = {"argv": argv, "expand_argument_vars": False}
-        outcome = self._module("ansible.builtin.command", args, task_vars, check_mode=False)
+        outcome = self._command(argv, task_vars)
         return outcome.get("rc"), "\n".join(
             str(outcome[name]) for name in ("stdout", "stderr", "msg") if outcome.get(name))
 
+    def _command(self, argv: list[str], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Call a program that changes nothing."""
+        args = {"argv": argv, "expand_argument_vars": False}
+        return self._module("ansible.builtin.command", args, task_vars, check_mode=False)
+
     def _query(self, family: str, task_vars: dict[str, Any]) -> str:
-        args = {"argv": QUERIES[family], "expand_argument_vars": False}
-        outcome = self._module("ansible.builtin.command", args, task_vars, check_mode=False)
+        outcome = self._command(QUERIES[family], task_vars)
         if outcome.get("rc") != 0:
             words = outcome.get("stderr") or outcome.get("msg")
             raise AnsibleActionFail(f"The package database does not answer: {words}")

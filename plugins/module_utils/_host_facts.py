@@ -9,7 +9,6 @@ Needs no rights and changes nothing. In a pod, how the pod is confined belongs t
 from __future__ import annotations
 
 import glob
-import grp
 import os
 import pwd
 import re
@@ -25,9 +24,11 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_choices imp
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import MARKER
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._shadow import (
+    BOOTED,
     SUBGID,
     SUBUID,
     Shadow,
+    known_ids,
     parse_mapping,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import (
@@ -411,7 +412,7 @@ class Look:
             temporary_dir=temporary_dir,
             temporary_dir_closed=temporary_dir != "" and not os.access(self._at(temporary_dir), os.W_OK | os.X_OK),
             linger=self._exists(f"/var/lib/systemd/linger/{account.pw_name}")
-            if self._exists("/run/systemd/system") else None,
+            if self._exists(BOOTED) else None,
             fuse_device=self._device("/dev/fuse"),
             tun_device=self._device("/dev/net/tun"),
             pause_stale=Shadow().pause_is_stale(self._account, subuid.ranges, subgid.ranges),
@@ -738,12 +739,8 @@ def look(run: Runner) -> Facts:
     variables = {**run.environment, **{name: os.environ.get(name, "") for name in ("XDG_RUNTIME_DIR", "TMPDIR")}}
     profile = pod_profile(os.environ, uid)
     someone = account or nobody
-    return Look(run, someone, variables, profile=profile, has_account=account is not None).facts(
-        # A directory service may list nobody.
-        {someone.pw_uid: someone.pw_name, **{entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())}},
-        {someone.pw_gid: f"of {someone.pw_name}",
-         **{group.gr_gid: group.gr_name for group in reversed(grp.getgrall())}},
-    )
+    # A directory service may list nobody.
+    return Look(run, someone, variables, profile=profile, has_account=account is not None).facts(*known_ids([someone]))
 
 
 def _account(uid: int) -> Optional[pwd.struct_passwd]:

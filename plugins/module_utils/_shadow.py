@@ -84,15 +84,7 @@ class Shadow:
 
     def observe(self, reserved: Iterable[IdRange] = (), accounts: Iterable[pwd.struct_passwd] = ()) -> Host:
         """Return the tables, the limits, every account that can be listed, and these: a directory may list none."""
-        uids = {account.pw_uid: account.pw_name for account in reversed(pwd.getpwall())}
-        gids = {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())}
-        for account in accounts:
-            uids[account.pw_uid] = account.pw_name
-            gids.setdefault(account.pw_gid, f"of {account.pw_name}")
-            try:
-                gids[grp.getgrnam(account.pw_name).gr_gid] = account.pw_name
-            except KeyError:
-                pass
+        uids, gids = known_ids(accounts)
         return Host(
             subuid=Table.parse(SUBUID, _read(SUBUID)),
             subgid=Table.parse(SUBGID, _read(SUBGID)),
@@ -348,6 +340,20 @@ def _explained(name: str, stderr: str) -> dict[str, str]:
     """
     found = known((finding_for(stderr) or BY_ID[name]).id)
     return {**found, "cause": f"{found['cause']} ({' '.join(stderr.split())})"}
+
+
+def known_ids(accounts: Iterable[pwd.struct_passwd]) -> tuple[dict[int, str], dict[int, str]]:
+    """Return the name of every account and group that can be listed, by uid and by gid, and those of these accounts."""
+    uids = {account.pw_uid: account.pw_name for account in reversed(pwd.getpwall())}
+    gids = {group.gr_gid: group.gr_name for group in reversed(grp.getgrall())}
+    for account in accounts:
+        uids[account.pw_uid] = account.pw_name
+        gids.setdefault(account.pw_gid, f"of {account.pw_name}")
+        try:
+            gids[grp.getgrnam(account.pw_name).gr_gid] = account.pw_name
+        except KeyError:
+            pass
+    return uids, gids
 
 
 def read_mapping(pid: int, name: str) -> list[tuple[int, int, int]]:
