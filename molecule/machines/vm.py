@@ -47,6 +47,7 @@ KVM = ("-accel", "kvm", "-cpu", "host")
 CHEAP = "mitigations=off transparent_hugepage=never damon_stat.enabled=N"
 # What its keeper is sent for a machine that hangs.
 START_AGAIN = signal.SIGUSR1
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 CLOUD_DISK = 20 << 30  # bytes; published images have 2 to 10 GiB, most of which they fill
 # The networks inside a machine, told apart by the last byte of the address of the card.
 NETWORKS = {
@@ -63,7 +64,7 @@ class Problem(Exception):
 class Image:
     """What a machine boots from.
 
-    :param disk: a disk that is never written; raw with a kernel, qcow2 without.
+    :param disk: of any format that QEMU reads, never written; its name does not tell: Ubuntu's ``.img`` are qcow2.
     :param kernel: with ``initrd``: the machine is started without a boot loader and told who it is by a second
         archive behind the initrd. Without: by a NoCloud seed, as cloud images want it.
     """
@@ -118,17 +119,17 @@ def group(scenario: str, checkout: Path = HERE) -> str:
     return f"230.0.0.1:{20000 + number % 20000}"
 
 
-def qemu(machine: Machine, image: Image, accelerator: Sequence[str], port: int) -> list[str]:
+def qemu(machine: Machine, image: Image, accelerator: Sequence[str], port: int, disk: int) -> list[str]:
     """Return the call that runs a machine.
 
     :param port: on the loopback address, forwarded to the machine's port 22.
+    :param disk: the descriptor of what ``disk_over`` opened, which the call inherits.
     """
-    disk_format = "raw" if image.kernel else "qcow2"
     forwards = [f"127.0.0.1:{port}-:22", *("{}:{}-:{}".format(*forward.split(":")) for forward in machine.forwards)]
     argv = [
         "qemu-system-x86_64", *accelerator, "-name", machine.name, "-m", str(machine.memory), "-smp", str(machine.cpus),
         "-nodefaults", "-display", "none", "-serial", f"file:{CONSOLES / machine.name}.log",
-        "-drive", f"file={image.disk},format={disk_format},if=virtio,snapshot=on,cache=unsafe",
+        "-drive", f"file=/dev/fd/{disk},format=qcow2,if=virtio,cache=unsafe",
         "-netdev", ",".join(["user,id=outside", *(f"hostfwd=tcp:{forward}" for forward in forwards)]),
         "-device", f"virtio-net-pci,netdev=outside,mac={machine.mac}:01",
         "-netdev", f"socket,id=scenario,mcast={group(machine.scenario)},localaddr=127.0.0.1",
@@ -245,25 +246,29 @@ def image(wanted: str, things: Sequence[str] = ()) -> Image:
     return Image(path)
 
 
-def grown(disk: Path, place: Path) -> Path:
-    """Return a disk over a cloud image's that has room for builds; the system grows into it when it starts.
+def disk_over(image: Path, place: Path) -> int:
+    """Return a disk, open and without a name, that begins as an image and has room for builds.
 
-    :param disk: of any format that QEMU reads; its name does not tell: Ubuntu's ``.img`` are qcow2.
-    :param place: where the new disk is made.
+    It outlives QEMU, so that a machine that is started again finds what it has written. The system of a cloud image
+    grows into the room.
+
+    :param place: where the disk is made.
     """
     try:
-        argv = ["qemu-img", "info", "--output=json", str(disk)]
+        argv = ["qemu-img", "info", "--output=json", str(image)]
         shown = subprocess.run(argv, capture_output=True, text=True, check=True)
         known = json.loads(shown.stdout)
         size = max(known["virtual-size"], CLOUD_DISK)
         over = place / "disk.qcow2"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", known["format"], "-b", str(disk), str(over),
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", known["format"], "-b", str(image), str(over),
                         str(size)], capture_output=True, text=True, check=True)  # fmt: skip
     except FileNotFoundError:
         raise Problem("There is no qemu-img. Remedy: install qemu-utils (Debian) or qemu-img (RHEL).") from None
     except subprocess.CalledProcessError as problem:
-        raise Problem(f"{disk} is no disk that QEMU can use: {problem.stderr.strip()}") from None
-    return over
+        raise Problem(f"{image} is no disk that QEMU can use: {problem.stderr.strip()}") from None
+    disk = os.open(over, os.O_RDWR)
+    over.unlink()
+    return disk
 
 
 def downloaded(url: str) -> Path:
@@ -362,6 +367,11 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
     for place in (machine.place, CONSOLES):
         place.mkdir(parents=True, exist_ok=True)
     key = access_key()
+    try:
+        disk = disk_over(booted.disk, machine.place)
+    except Problem:
+        shutil.rmtree(machine.place)
+        raise
     files = (identity if booted.kernel else seed)(machine, names, key.with_suffix(".pub").read_text(encoding="ascii"))
     if booted.kernel:
         assert booted.initrd is not None
@@ -370,20 +380,15 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
         files["etc/ssh/ssh_host_ed25519_key"] = host_key.read_text(encoding="ascii")
         (machine.place / "initrd").write_bytes(booted.initrd.read_bytes() + archive(files, machine.tree))
     else:
-        try:
-            booted = Image(grown(booted.disk, machine.place))
-        except Problem:
-            shutil.rmtree(machine.place)
-            raise
         (machine.place / "seed").mkdir()
         for name, text in files.items():
             (machine.place / "seed" / name).write_text(text, encoding="utf-8")
     port = free_port()
     _write_ssh_config(machine, port, key)
-    argv = qemu(machine, booted, accelerator(booted.kernel, booted.initrd), port)
+    argv = qemu(machine, booted, accelerator(booted.kernel, booted.initrd), port, disk)
     owner = int(os.environ.get("MACHINES_OWNER") or 0)
     if os.fork() == 0:
-        _keep(machine, argv, owner)
+        _keep(machine, argv, disk, owner)
     for _each in range(100):
         if alive(machine.place):
             return
@@ -459,7 +464,7 @@ def _answer_no_more(route: Sequence[str], lock: BinaryIO) -> None:
     subprocess.run(["ip", "route", "del", *route], check=False)
 
 
-def _keep(machine: Machine, argv: Sequence[str], owner: int) -> NoReturn:
+def _keep(machine: Machine, argv: Sequence[str], disk: int, owner: int) -> NoReturn:
     """Run a machine until it ends, it is told to, or its owner is gone; then remove what is left of it."""
     detach(machine.place / "words")
     again, over, failed = True, False, True
@@ -485,7 +490,8 @@ def _keep(machine: Machine, argv: Sequence[str], owner: int) -> NoReturn:
             (machine.place / "pid").write_text(str(os.getpid()), encoding="ascii")
             while again:
                 again = False
-                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+                process = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, pass_fds=[disk], preexec_fn=die_with_parent)
                 if over:  # the signal came before there was anything to end
                     process.kill()
                 select.select([os.pidfd_open(process.pid), *watched], [], [])
@@ -527,34 +533,59 @@ def stop(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
 
 
-def wait(name: str, seconds: float) -> None:
+def ssh(name: str, *words: str, options: Sequence[str] = (), seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a command on a machine; the status is 255, as ssh's, where it has no answer in time."""
+    argv = ["ssh", "-F", str(SSH_CONFIG), *options, name, *words]
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              timeout=seconds)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 255, "", f"no answer in {seconds:g} seconds")
+
+
+def wait(name: str, seconds: float, other_than: str = "") -> None:
     """Return when a machine has started its system.
 
-    :param seconds: that it may take. One that lets nobody in for half of them is started again, once.
+    :param seconds: that it may take. One that has let nobody in when half of them are over is started again, once.
+    :param other_than: the boot id (random(4)) of a system that is about to end.
     """
     ends = time.monotonic() + seconds
     # One in a hundred emulated guests hangs in its first seconds, with its processors idle.
     hangs: Optional[float] = time.monotonic() + seconds / 2
-    # `degraded` is a system that has started, too.
-    connect = f"ConnectTimeout={max(1, min(20, int(seconds / 8)))}"
-    argv = ["ssh", "-F", str(SSH_CONFIG), "-o", connect, name, "systemctl is-system-running --wait"]
+    # A connection that is kept for others would outlive the system at its other end.
+    options = ["-S", "none", "-o", f"ConnectTimeout={max(1, min(20, int(seconds / 8)))}"]
     while time.monotonic() < ends and alive(RUNNING / name):
-        try:
-            answer = subprocess.run(
-                argv, capture_output=True, text=True, check=False, timeout=max(ends - time.monotonic(), 1))
-        except subprocess.TimeoutExpired:
-            break
-        if answer.stdout.strip() in ("running", "degraded"):
+        answer = ssh(name, f"{BOOT_ID}; systemctl is-system-running --wait", options=options,
+                     seconds=max(ends - time.monotonic(), 1))  # fmt: skip
+        boot, _end, state = answer.stdout.strip().partition("\n")
+        # `degraded` is a system that has started, too.
+        if boot != other_than and state in ("running", "degraded"):
             return
         if hangs is not None and time.monotonic() > hangs:
             hangs = None
-            print(f"{name} has not let anybody in for {seconds / 2:g} seconds: starting it again.", file=sys.stderr)
+            print(f"{name} has not started its system in {seconds / 2:g} seconds: starting it again.", file=sys.stderr)
             os.kill(int((RUNNING / name / "pid").read_text(encoding="ascii")), START_AGAIN)
         time.sleep(1)
     console = (CONSOLES / f"{name}.log").read_text(encoding="utf-8", errors="replace")
     state = f"did not start its system in {seconds:g} seconds" if alive(RUNNING / name) else "ended"
     lines = [f"{name} {state}. Its console:", *console.splitlines()[-20:], console_hint(console)]
     raise Problem("\n".join(lines).rstrip("\n"))
+
+
+def reboot(name: str, seconds: float) -> None:
+    """Start the system of a machine anew, and return when that is done.
+
+    :param seconds: that it may take; as with ``wait``, which Ansible's own ``reboot`` cannot do for a guest that hangs.
+    """
+    require_running(name)
+    asked = ssh(name, BOOT_ID)
+    if asked.returncode != 0:
+        raise Problem(f"{name} cannot be asked which system it runs: {asked.stderr.strip()}")
+    told = ssh(name, "systemctl reboot")
+    if told.returncode not in (0, 255):  # 255: the connection ended first
+        raise Problem(f"{name} does not reboot: {told.stderr.strip()}")
+    ssh(name, options=["-O", "exit"])
+    wait(name, seconds, other_than=asked.stdout.strip())
 
 
 def console_hint(console: str) -> str:
@@ -583,6 +614,11 @@ def running() -> list[str]:
     return sorted(place.name for place in RUNNING.glob("*/") if alive(place))
 
 
+def require_running(name: str) -> None:
+    if name not in running():
+        raise Problem(f"{name} does not run; {', '.join(running()) or 'none'} does.")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -600,9 +636,11 @@ def main() -> int:
     starting.add_argument("--kernel-argument", action="append", default=[], metavar="ARGUMENT",
                           help="one more than every machine has, such as security=selinux")  # fmt: skip
     starting.add_argument("--host", action="append", default=[], help="NAME=ADDRESS, for every machine of the scenario")
-    waiting = verbs.add_parser("wait", help="wait until a machine has started its system")
-    waiting.add_argument("name")
-    waiting.add_argument("--seconds", type=float, default=600)
+    for verb, words in {"wait": "wait until a machine has started its system",
+                        "reboot": "start its system anew, and wait for it"}.items():
+        waiting = verbs.add_parser(verb, help=words)
+        waiting.add_argument("name")
+        waiting.add_argument("--seconds", type=float, default=900)
     for verb, words in {"stop": "end a machine", "shell": "log in to a machine, or run a command there"}.items():
         verbs.add_parser(verb, help=words).add_argument("name")
     verbs.choices["shell"].add_argument("command", nargs=argparse.REMAINDER)
@@ -620,11 +658,12 @@ def main() -> int:
             stop(RUNNING / chosen.name)
         elif chosen.verb == "wait":
             wait(chosen.name, chosen.seconds)
+        elif chosen.verb == "reboot":
+            reboot(chosen.name, chosen.seconds)
         elif chosen.verb == "list":
             print("\n".join(running()))
         else:
-            if chosen.name not in running():
-                raise Problem(f"{chosen.name} does not run; {', '.join(running()) or 'none'} does.")
+            require_running(chosen.name)
             require_key(chosen.name)
             os.execvp("ssh", ["ssh", "-F", str(SSH_CONFIG), chosen.name, *chosen.command])
     except Problem as problem:

@@ -92,13 +92,31 @@ def test_a_machine_that_hangs_is_started_again() -> None:
     until(lambda: not guests() and not PLACE.exists(), otherwise="something is left")
 
 
+def test_a_machine_that_is_started_again_has_what_it_wrote() -> None:
+    assert start().returncode == 0
+    assert call("wait", NAME).returncode == 0
+    assert call("shell", NAME, "echo kept > /root/note && sync").returncode == 0
+    before = call("shell", NAME, vm.BOOT_ID).stdout
+    (first,) = guests()
+    os.kill(int((PLACE / "pid").read_text()), vm.START_AGAIN)
+    until(lambda: guests() not in ([first], []), otherwise="it is not started again")
+    waited = call("wait", NAME)
+    assert waited.returncode == 0, waited.stderr
+    assert call("shell", NAME, "cat /root/note").stdout == "kept\n"
+    rebooted = call("reboot", NAME)
+    assert rebooted.returncode == 0, rebooted.stderr
+    assert call("shell", NAME, "cat /root/note").stdout == "kept\n"
+    assert call("shell", NAME, vm.BOOT_ID).stdout not in ("", before)
+
+
 def test_what_it_writes_has_no_name_and_its_image_stays_as_it_is() -> None:
     image = vm.image("debian-13").disk
     before = image.stat()
     assert start().returncode == 0
     (guest,) = guests()
     files = {os.readlink(path) for path in Path(f"/proc/{guest}/fd").iterdir()}
-    assert any(name.endswith(" (deleted)") and "vl." in name for name in files), files
+    assert f"{PLACE}/disk.qcow2 (deleted)" in files
+    assert str(image) in files
     assert call("stop", NAME).returncode == 0
     assert (image.stat().st_mtime_ns, image.stat().st_size) == (before.st_mtime_ns, before.st_size)
 
@@ -143,7 +161,8 @@ def test_what_a_killed_run_has_half_made_goes_with_the_next() -> None:
     assert not left.exists()
 
 
-def test_logging_in_to_what_does_not_run_is_told() -> None:
-    done = call("shell", NAME, "true")
+@pytest.mark.parametrize("verb", ["shell", "reboot"])
+def test_asking_for_what_does_not_run_is_told(verb: str) -> None:
+    done = call(verb, NAME)
     assert done.returncode == 1
     assert done.stderr.startswith(f"{NAME} does not run")
