@@ -28,7 +28,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._doctor_report im
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import files_below
 from ansible_collections.rootless.buildah.plugins.module_utils._proc_net import listeners
-from ansible_collections.rootless.buildah.plugins.module_utils._site_table import site_table
+from ansible_collections.rootless.buildah.plugins.module_utils._site_table import failure_reason, site_table
 
 
 def explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +66,7 @@ class FilterModule:
             "engine_conf": containers_conf.engine_conf,
             "explain_failure": choices.explain,
             "explain_finding": choices.explain_finding,
+            "failure_reason": failure_reason,
             "files_below": files_below,
             "forget_plan": lambda notes, user: labels.forget_plan(user, notes),
             "fuse_plan": lambda seen, requested="auto": choices.fuse_plan(requested, **seen),

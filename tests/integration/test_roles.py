@@ -1083,12 +1083,24 @@ class TestRegistry:
             host.away("build_registry", variables)
 
 
+def silent_host(host: Host) -> dict[str, Any]:
+    """Return the variables of a host that does not answer."""
+    nobody = host.machine.place / "nobody"
+    nobody.write_text("#!/bin/sh\necho 'ssh: connect to host silent: No route to host' >&2\nexit 255\n")
+    nobody.chmod(0o755)
+    return {**host.variables, "ansible_ssh_executable": str(nobody)}
+
+
+def add_group(inventory: Path, name: str, hosts: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Add a group of other hosts to an inventory."""
+    groups = yaml.safe_load(inventory.read_text(encoding="utf-8"))
+    inventory.write_text(yaml.safe_dump({**groups, name: {"hosts": dict(hosts)}}), encoding="utf-8")
+    return inventory
+
+
 class TestSite:
     def test_a_host_that_fails_or_is_silent_is_in_the_table_and_the_others_go_on(self, host: Host) -> None:
-        nobody = host.machine.place / "nobody"
-        nobody.write_text("#!/bin/sh\necho 'ssh: connect to host silent: No route to host' >&2\nexit 255\n")
-        nobody.chmod(0o755)
-        silent = {**host.variables, "ansible_ssh_executable": str(nobody)}
+        silent = silent_host(host)
         broken = {**host.variables, "builder_tools_extra_packages": ["no-such-package-anywhere"]}
         inventory = host.inventory(["builders"], {"silent": silent, "broken": broken})
         try:
@@ -1097,6 +1109,7 @@ class TestSite:
             assert re.search(r"machine +yes", done.output)
             assert re.search(r"broken +NO", done.output)
             assert re.search(r"silent +no answer", done.output)
+            assert "silent: no answer: " in done.output and "No route to host" in done.output
             assert "broken: Install the programs that are missing" in done.output
         finally:
             host.site("teardown", groups=["builders"])
@@ -1126,12 +1139,9 @@ class TestSite:
 
     def test_a_registry_that_builders_cannot_reach_is_told(self, host: Host) -> None:
         elsewhere = {**host.variables, "ansible_host": "registry.invalid"}
-        inventory = host.inventory(["builders"])
-        hosts = yaml.safe_load(inventory.read_text(encoding="utf-8"))
-        told = {"address": "127.0.0.1:5000", "insecure": True, "ca_cert": ""}
         # As if its role had run there.
-        hosts["registry"] = {"hosts": {"elsewhere": {**elsewhere, "rootless_buildah_registry": told}}}
-        inventory.write_text(yaml.safe_dump(hosts), encoding="utf-8")
+        told = {"rootless_buildah_registry": {"address": "127.0.0.1:5000", "insecure": True, "ca_cert": ""}}
+        inventory = add_group(host.inventory(["builders"]), "registry", {"elsewhere": {**elsewhere, **told}})
         try:
             done = host.ansible("rootless.buildah.site", inventory, OURS, "--limit=machine")
             assert done.status != 0
@@ -1140,13 +1150,51 @@ class TestSite:
         finally:
             host.site("teardown", groups=["builders"])
 
+    def test_builders_keep_what_they_know_of_a_registry_that_is_not_part_of_the_run(self, host: Host) -> None:
+        inventory = add_group(host.inventory(["builders"]), "registry", {"elsewhere": host.variables})
+        known = f"/home/{USER}/.config/containers/registries.conf.d/50-rootless-buildah.conf"
+        try:
+            assert host.ansible("rootless.buildah.site", inventory, OURS).status == 0
+            before = host.run(["cat", known])
+            alone = host.ansible("rootless.buildah.site", inventory, OURS, "--limit=machine")
+            assert alone.status != 0
+            assert "The registry of elsewhere is not ready or not part of this run. Remedy:" in alone.words
+            assert alone.count("changed") == 0
+            assert host.run(["cat", known]) == before
+        finally:
+            assert host.ansible("rootless.buildah.teardown", inventory, OURS).status == 0
+
+    def test_a_group_of_which_no_host_answers_does_not_end_the_run(self, host: Host) -> None:
+        inventory = add_group(host.inventory(["builders"]), "cluster_nodes", {"silent": silent_host(host)})
+        try:
+            done = host.ansible("rootless.buildah.site", inventory, OURS)
+            assert done.status != 0
+            assert re.search(r"machine +yes", done.output)
+            assert re.search(r"silent +no answer", done.output)
+        finally:
+            done = host.ansible("rootless.buildah.teardown", inventory, OURS)
+        assert done.status != 0
+        assert "silent: no answer" in done.words
+        assert host.run(["getent", "passwd", USER], check=False) == ""
+
+    def test_the_table_tells_why_an_image_was_not_built(self, host: Host) -> None:
+        images = [{"name": "localhost/broken:1", "containerfile_content": 'FROM scratch\nRUN ["/nowhere"]\n'}]
+        try:
+            done = host.site(variables={"build_images_images": images}, groups=["builders"])
+            assert done.status != 0
+            assert re.search(r"machine: Wait for them: .*/nowhere", done.words), done.words[-3000:]
+        finally:
+            host.site("teardown", groups=["builders"])
+
     def test_what_one_node_does_not_bear_is_not_tried_on_the_next(self, host: Host) -> None:
-        inventory = host.inventory(["cluster_nodes"], {"second": host.variables})
+        others = {"another": silent_host(host), "second": host.variables}
+        inventory = host.inventory(["cluster_nodes"], others)
         try:
             done = host.ansible("rootless.buildah.site", inventory, OURS)
             assert done.status != 0
             assert "machine: Check" in done.words
             assert "second: left alone, because machine is not ready" in done.words
+            assert "another: no answer" in done.words
         finally:
             host.ansible("rootless.buildah.teardown", inventory, OURS)
 
