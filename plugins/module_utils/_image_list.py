@@ -117,13 +117,16 @@ def context_changes(
     """Return what makes directories on a host equal to those of the controller.
 
     What the controller does not show would be removed on the host, so that a source which is not seen whole is refused.
+    An entry of another type is removed before the copying: neither does a link replace a directory, nor a directory a
+    file, and what is copied through a link lands where it leads.
 
     :param here: all files of the controller's directories, as ansible.builtin.find tells them, with checksums.
     :param there: those of the host.
     :param directories: for each ``dest``, the directory on the host, and ``src``, that on the controller.
     :param owner: who owns the files on the host.
     :param unread: the controller's paths that ansible.builtin.find skipped, with the reasons.
-    :return: ``copy``, the directories that have to be copied, and ``remove``, the paths on the host that are too many.
+    :return: ``remove``, the paths on the host that have to go first, ``copy``, the directories that have to be copied,
+        and ``blocked``, those of them that cannot be copied before something has gone.
     :raises ValueError: a directory of the controller is missing, empty or cannot be read.
     """
     if unread:
@@ -132,7 +135,7 @@ def context_changes(
             f"{'; '.join(f'{path} ({reason})' for path, reason in unread.items())}. What is not seen there would be "
             "removed on the host, so nothing was done. Remedy: correct src, or make it readable for who runs Ansible")
     ours, theirs = list(here), list(there)
-    changes: dict[str, list[Any]] = {"copy": [], "remove": []}
+    changes: dict[str, list[Any]] = {"remove": [], "copy": [], "blocked": []}
     for pair in directories:
         wanted, found = _below(ours, pair["src"]), _below(theirs, pair["dest"])
         if not wanted:
@@ -141,7 +144,10 @@ def context_changes(
                 "so nothing was done. Remedy: correct src, or take the context out of the list")
         if not found or any(_differs(file, found.get(path), owner) for path, file in wanted.items()):
             changes["copy"].append(pair)
-        extra = found.keys() - wanted.keys()
+        turned = {path for path in found.keys() & wanted.keys() if _kind(found[path]) != _kind(wanted[path])}
+        if turned:
+            changes["blocked"].append(pair)
+        extra = (found.keys() - wanted.keys()) | turned
         # The contents of a directory that goes need no task of their own.
         topmost = [path for path in extra if os.path.dirname(path) not in extra]
         changes["remove"] += sorted(os.path.join(pair["dest"], path) for path in topmost)
@@ -164,10 +170,14 @@ def _inside(directory: str) -> str:
 
 def _differs(wanted: Mapping[str, Any], found: Mapping[str, Any] | None, owner: str) -> bool:
     # What a link leads to is not told; the copying itself finds out.
-    if found is None or wanted["islnk"] or wanted["isdir"] != found["isdir"]:
+    if found is None or wanted["islnk"] or _kind(wanted) != _kind(found):
         return True
     facts = ("mode", "checksum") if wanted["isreg"] else ()
     return found["pw_name"] != owner or any(wanted.get(fact) != found.get(fact) for fact in facts)
+
+
+def _kind(file: Mapping[str, Any]) -> tuple[bool, ...]:
+    return tuple(file[fact] for fact in ("isreg", "isdir", "islnk"))
 
 
 def below_home(directories: Iterable[Mapping[str, str]], home: str) -> list[dict[str, str]]:

@@ -28,9 +28,10 @@ class Ground:
         (place / "controller/ctx/Containerfile").write_text("FROM scratch\n")
         (place / "controller/ctx/below/file").write_text("one")
 
-    def bring(self, *contexts: tuple[str, str]) -> tuple[int, str]:
+    def bring(self, *contexts: tuple[str, str], check: bool = False) -> tuple[int, str]:
         """Run the role's tasks for contexts, each source and destination.
 
+        :param check: whether in check mode.
         :return: how many tasks changed something, or -1 for a run that failed; and the output without line breaks.
         """
         role = {"name": "rootless.buildah.build_images", "tasks_from": "contexts.yml"}
@@ -60,8 +61,8 @@ class Ground:
         }
         program = Path(sys.executable).with_name("ansible-playbook")
         done = subprocess.run(
-            [str(program), "-i", "localhost,", str(path)], env=environment, cwd=self.place, capture_output=True,
-            text=True, check=False)  # fmt: skip
+            [str(program), "-i", "localhost,", *(["--check"] if check else []), str(path)], env=environment,
+            cwd=self.place, capture_output=True, text=True, check=False)  # fmt: skip
         output = done.stdout + done.stderr
         words = re.sub(r"\s+", " ", output.replace("\\n", " ").replace('\\"', '"'))
         recap = re.search(r"localhost : ok=\d+ changed=(\d+) unreachable=0 failed=(\d+)", words)
@@ -72,6 +73,21 @@ class Ground:
 def tree(directory: Path) -> dict[str, str]:
     """Return the contents of all files below a directory."""
     return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+
+
+def whole(directory: Path) -> dict[str, tuple[str, str]]:
+    """Return what is below a directory as a build sees it: each link with its target, each file with its mode and
+    contents."""
+    found = {}
+    for path in directory.rglob("*"):
+        if path.is_symlink():
+            entry = ("link", os.readlink(path))
+        elif path.is_dir():
+            entry = ("directory", "")
+        else:
+            entry = (f"{path.stat().st_mode & 0o7777:o}", path.read_text())
+        found[str(path.relative_to(directory))] = entry
+    return found
 
 
 @pytest.fixture
@@ -118,3 +134,70 @@ def test_a_wrong_path_removes_nothing(ground: Ground, src: str, dest: str, said:
     assert changed == -1
     assert said.format(place=ground.place) in words and "Remedy: " in words
     assert tree(ground.home) == before
+
+
+def test_links_arrive_as_links_wherever_they_lead(ground: Ground) -> None:
+    source, dest = ground.place / "controller/ctx", ground.home / "ctx"
+    (source / "v1").mkdir()
+    (source / "v1/data").write_text("data")
+    (source / "tool").write_text("#!/bin/sh\n")
+    (source / "tool").chmod(0o755)
+    (ground.place / "outside").mkdir()
+    (ground.place / "outside/secret").write_text("the controller's own")
+    links = {"below/tool": "../tool", "dangling": "nowhere/at/all", "outside": str(ground.place / "outside")}
+    for name, target in links.items():
+        (source / name).symlink_to(target)
+    # pathlib takes the last slash away.
+    os.symlink("v1/", source / "current")
+
+    assert ground.bring(("~/ctx", "ctx"))[0] > 0
+    assert whole(dest) == whole(source)
+    assert whole(source)["current"] == ("link", "v1/")
+    for _ in range(2):
+        assert ground.bring(("~/ctx", "ctx"))[0] == 0
+        assert whole(dest) == whole(source)
+
+    (source / "dangling").unlink()
+    (source / "dangling").symlink_to("v1/data")
+    assert ground.bring(("~/ctx", "ctx"))[0] > 0
+    assert whole(dest) == whole(source)
+
+
+def test_an_entry_that_became_something_else_is_replaced(ground: Ground) -> None:
+    source, dest = ground.place / "controller/ctx", ground.home / "ctx"
+    kept = ground.place / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("not of the context")
+    # Each pair of kinds of which one is in the other's way; two of them lead out of the context.
+    kinds = ("file", "directory", "link")
+
+    def make(path: Path, kind: str) -> None:
+        if kind == "file":
+            path.write_text("one")
+        elif kind == "link":
+            path.symlink_to(kept)
+        else:
+            path.mkdir()
+            (path / "file").write_text("two")
+
+    pairs = [(old, new) for old in kinds for new in kinds if old != new]
+    for old, new in pairs:
+        make(source / f"{old}-{new}", old)
+    assert ground.bring(("~/ctx", "ctx"))[0] > 0
+    assert whole(dest) == whole(source)
+
+    for old, new in pairs:
+        path = source / f"{old}-{new}"
+        if old == "directory":
+            (path / "file").unlink()
+            path.rmdir()
+        else:
+            path.unlink()
+        make(path, new)
+    before = whole(dest)
+    assert ground.bring(("~/ctx", "ctx"), check=True)[0] > 0
+    assert whole(dest) == before
+    assert ground.bring(("~/ctx", "ctx"))[0] > 0
+    assert whole(dest) == whole(source)
+    assert whole(kept) == {"file": ("644", "not of the context")}
+    assert ground.bring(("~/ctx", "ctx"))[0] == 0

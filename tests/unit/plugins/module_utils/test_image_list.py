@@ -121,35 +121,36 @@ def _file(path: str, **facts: Any) -> dict[str, Any]:
 
 
 PAIR = {"src": "/src", "dest": "/dest"}
+NOTHING: dict[str, Any] = {"remove": [], "copy": [], "blocked": []}
+FILE = {"isreg": True, "isdir": False, "islnk": False}
+DIRECTORY = {"isreg": False, "isdir": True, "islnk": False}
+LINK = {"isreg": False, "isdir": False, "islnk": True}
 
 
 @pytest.mark.parametrize(("there", "copy"), [
     ({}, False), ({"checksum": "2"}, True), ({"mode": "0755"}, True), ({"pw_name": "root"}, True),
-    ({"isreg": False, "isdir": True}, True),
 ])
 def test_a_context_is_copied_when_a_file_differs(there: dict[str, Any], copy: bool) -> None:
     found = context_changes([_file("/src/a", pw_name="me")], [_file("/dest/a", **there)], [PAIR], "builder")
-    assert found == {"copy": [PAIR] if copy else [], "remove": []}
+    assert found["copy"] == ([PAIR] if copy else [])
 
 
 def test_a_context_is_copied_when_a_file_is_missing_or_may_lead_elsewhere() -> None:
     assert context_changes([_file("/src/a")], [], [PAIR], "builder")["copy"] == [PAIR]
     assert context_changes([_file("/src/a"), _file("/src/b")], [_file("/dest/a")], [PAIR], "builder")["copy"] == [PAIR]
-    link = {"islnk": True, "isreg": False}
-    assert context_changes([_file("/src/a", **link)], [_file("/dest/a", **link)], [PAIR], "builder")["copy"] == [PAIR]
+    assert context_changes([_file("/src/a", **LINK)], [_file("/dest/a", **LINK)], [PAIR], "builder")["copy"] == [PAIR]
 
 
 def test_each_context_is_compared_with_its_own_directory_only() -> None:
     pairs = [PAIR, {"src": "/src2", "dest": "/dest2/"}]
     here = [_file("/src/a"), _file("/src2/b", checksum="2")]
     assert context_changes(here, [_file("/dest/a"), _file("/dest2/b")], pairs, "builder") == {
-        "copy": pairs[1:], "remove": []}
+        "remove": [], "copy": pairs[1:], "blocked": []}
 
 
 def test_the_mode_of_a_directory_is_the_hosts_affair() -> None:
-    directory = {"isdir": True, "isreg": False}
-    here, there = [_file("/src/d", **directory)], [_file("/dest/d", mode="0700", **directory)]
-    assert context_changes(here, there, [PAIR], "builder") == {"copy": [], "remove": []}
+    here, there = [_file("/src/d", **DIRECTORY)], [_file("/dest/d", mode="0700", **DIRECTORY)]
+    assert context_changes(here, there, [PAIR], "builder") == NOTHING
 
 
 def test_files_that_are_gone_at_the_source_go_and_a_directory_goes_as_a_whole() -> None:
@@ -158,14 +159,25 @@ def test_files_that_are_gone_at_the_source_go_and_a_directory_goes_as_a_whole() 
     assert found["remove"] == ["/dest/gone", "/dest/old"]
 
 
+@pytest.mark.parametrize("old", [FILE, DIRECTORY, LINK])
+@pytest.mark.parametrize("new", [FILE, DIRECTORY, LINK])
+def test_what_became_something_else_goes_as_a_whole_before_it_is_copied(
+    old: dict[str, bool], new: dict[str, bool]
+) -> None:
+    there = [_file("/dest/a", **old), *([_file("/dest/a/b")] if old is DIRECTORY and new is not DIRECTORY else [])]
+    found = context_changes([_file("/src/a", **new)], there, [PAIR], "builder")
+    turned = {"remove": ["/dest/a"], "copy": [PAIR], "blocked": [PAIR]}
+    assert found == (turned if old is not new else {**NOTHING, "copy": [PAIR] if new is LINK else []})
+
+
 @pytest.mark.parametrize(("src", "dest"), [
     ("/play/../src", "/dest/"), ("//src", "//dest"), ("/src/", "/x/../dest"), ("/src/.", "/dest//"),
 ])
 def test_however_the_directories_are_written_nothing_that_is_wanted_goes(src: str, dest: str) -> None:
     pair = {"src": src, "dest": dest}
     same, changed = [_file("/dest/a")], [_file("/dest/a", checksum="2")]
-    assert context_changes([_file("/src/a")], same, [pair], "builder") == {"copy": [], "remove": []}
-    assert context_changes([_file("/src/a")], changed, [pair], "builder") == {"copy": [pair], "remove": []}
+    assert context_changes([_file("/src/a")], same, [pair], "builder") == NOTHING
+    assert context_changes([_file("/src/a")], changed, [pair], "builder") == {**NOTHING, "copy": [pair]}
 
 
 @pytest.mark.parametrize("there", [[], [_file("/dest/a")]])
