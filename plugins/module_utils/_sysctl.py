@@ -92,7 +92,7 @@ def satisfied(setting: Setting, value: str) -> bool:
 
 
 def plan_present(
-    settings: Iterable[Setting],
+    settings: Collection[Setting],
     current: Mapping[str, str],
     configured: Mapping[str, str],
     noted: Mapping[str, str],
@@ -100,7 +100,7 @@ def plan_present(
 ) -> SysctlPlan:
     """Decide what the drop-in holds and what is written to the kernel now.
 
-    :param settings: what is wanted.
+    :param settings: what is wanted; what is noted besides is given back, as by :func:`plan_absent`.
     :param current: the kernel's values; a setting that this kernel lacks is missing here and is skipped.
     :param configured: what the files of others set at boot.
     :param noted: the values found before this collection set its own.
@@ -128,6 +128,10 @@ def plan_present(
             plan.write[setting.name] = normal(setting.value)
         if setting.name not in noted:
             plan.note[setting.name] = normal(value)
+    wanted = {setting.name for setting in settings}
+    gone = plan_absent(current, ours, {name: before for name, before in noted.items() if name not in wanted})
+    plan.write.update(gone.write)
+    plan.forget.extend(gone.forget)
     return plan
 
 

@@ -14,7 +14,8 @@ description:
   - Sets kernel settings now, and at boot by a drop-in in C(/etc/sysctl.d), but only those that do not suffice already.
   - A value that somebody made bigger than asked for is left alone. A setting that this kernel lacks is skipped.
   - The drop-in is written when the kernel has taken the values. One that the kernel refuses is in no file.
-  - O(state=absent) puts back the values that were found first.
+  - O(state=absent) puts back the values that were found first, unless somebody changed them since. The same happens to
+    a setting that is not among O(settings) any more.
   - A building block of the collection's roles; playbooks may use it for settings of their own.
 options:
   path:
@@ -23,7 +24,7 @@ options:
     type: path
     required: true
   role:
-    description: Who keeps the drop-in; stands in its marker line.
+    description: Who keeps the drop-in, and no other one; stands in its marker line.
     type: str
     required: true
   settings:

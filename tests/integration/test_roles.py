@@ -494,6 +494,29 @@ class TestUserns:
         finally:
             host.sh(f"echo {before} > {file}; rm -f /etc/sysctl.d/zz-trial.conf /var/lib/rootless-buildah/trial.json")
 
+    def test_a_setting_that_is_not_wanted_any_more_is_given_back(self, host: Host) -> None:
+        less = {"userns_ping_group_range": ""}
+
+        def value() -> list[str]:
+            return host.run(["cat", "/proc/sys/net/ipv4/ping_group_range"]).split()
+
+        before = host.look()
+        try:
+            assert host.role("userns").changed == 1
+            assert value() == ["0", "2147483647"]
+            predicted = host.role("userns", less, "--check", "--diff")
+            assert predicted.changed == 1
+            for line in ("-net.ipv4.ping_group_range = 0 2147483647", "+net.ipv4.ping_group_range = 1 0"):
+                assert line in predicted.output
+            assert value() == ["0", "2147483647"]
+            assert host.role("userns", less).changed == 1
+            assert value() == ["1", "0"]
+            assert host.role("userns", less).changed == 0
+            # Nothing is noted any more.
+            assert differences(before, host.look()) == []
+        finally:
+            host.away("userns")
+
     def test_a_container_whose_settings_are_read_only_is_told_what_to_do(self, host: Host) -> None:
         host.sh("mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
         try:

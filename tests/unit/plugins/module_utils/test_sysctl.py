@@ -117,6 +117,19 @@ class TestPresent:
         assert plan.lines == {name: str(max(20000, int(floor)))}
         assert (plan.note, plan.forget) == ({}, [])
 
+    def test_what_is_not_wanted_any_more_gets_its_first_value_back(self) -> None:
+        current = {NAMESPACES.name: "15000", PING.name: "0\t2147483647"}
+        noted = {NAMESPACES.name: "0", PING.name: "1 0"}
+        ours = {NAMESPACES.name: ["15000"], PING.name: ["0 2147483647"]}
+        plan = plan_present([NAMESPACES], current, {}, noted, ours)
+        assert plan.lines == {NAMESPACES.name: "15000"}
+        assert (plan.write, plan.note, plan.forget) == ({PING.name: "1 0"}, {}, [PING.name])
+
+    @pytest.mark.parametrize("current", [{}, {PING.name: "5 6"}, {PING.name: "1\t0"}])
+    def test_what_is_not_wanted_any_more_and_not_ours_is_only_forgotten(self, current: dict[str, str]) -> None:
+        plan = plan_present([], current, {}, {PING.name: "1 0"}, {PING.name: ["0 2147483647"]})
+        assert (plan.lines, plan.write, plan.note, plan.forget) == ({}, {}, {}, [PING.name])
+
     def test_a_value_that_another_file_would_undo_at_boot_is_kept(self) -> None:
         plan = plan_present([CLONE], {CLONE.name: "1"}, {CLONE.name: "0"}, {}, {})
         assert plan.lines == {CLONE.name: "1"}
