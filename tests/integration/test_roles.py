@@ -660,6 +660,23 @@ class TestBuilderTools:
             host.sh(f"userdel --remove {USER} 2>/dev/null; chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap; "
                     "rm -rf /var/tmp/containers-user-*")
 
+    def test_capabilities_that_went_with_an_upgrade_are_not_missed_on_the_way_back(self, host: Host) -> None:
+        helpers = ["/usr/bin/newuidmap", "/usr/bin/newgidmap"]
+        host.sh(f"chmod u-s {' '.join(helpers)}")
+        before = host.look()
+        try:
+            assert host.role("builder_tools").changed == 1
+            # As the package manager replaces a file.
+            host.sh("cp /usr/bin/newuidmap /usr/bin/new; mv /usr/bin/new /usr/bin/newuidmap")
+            assert host.away("builder_tools", None, "--check").changed == 1
+            assert host.away("builder_tools").changed == 1
+            assert host.run(["getcap", *helpers]) == ""
+            # Nothing is noted any more.
+            assert differences(before, host.look()) == []
+            assert host.away("builder_tools").changed == 0
+        finally:
+            host.sh(f"chmod u+s {' '.join(helpers)}")
+
     def test_a_version_that_is_too_old_is_named(self, host: Host) -> None:
         host.write("/usr/local/bin/buildah", "#!/bin/sh\necho buildah version 1.23.1\n", 0o755)
         try:
