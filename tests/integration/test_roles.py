@@ -14,16 +14,21 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 import pytest
 import yaml
 
+from ansible_collections.rootless.buildah.molecule.machines import control_plane
+from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
 from ansible_collections.rootless.buildah.tests.demo import machine as machines
 from ansible_collections.rootless.buildah.tests.demo.machine import Machine
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 from ansible_collections.rootless.buildah.tests.tools.distributions import variable
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 USER, PORT, STORAGE = "rbroles", 5571, "/var/lib/rbroles-registry"
 OURS: dict[str, Any] = {"builder_user": USER, "build_registry_port": PORT, "build_registry_storage": STORAGE}
@@ -1257,6 +1262,108 @@ case "$*" in
 *) exit 64 ;;
 esac
 """
+
+
+class TestClusterNode:
+    """A node of a real API server without a kubelet; on the machine a program stands in for systemd."""
+
+    DUE = "/etc/containerd/conf.d/50-rootless-buildah.toml"
+    SYSTEMCTL = """\
+#!/bin/sh
+case $1 in
+  list-units) echo containerd.service loaded active running ;;
+  show) printf 'LoadState=loaded\\nActiveState=active\\n' ;;
+  restart) echo "$2" >> /srv/restarted ;;
+esac
+"""
+
+    @pytest.fixture(name="cluster")
+    def _cluster(self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+        monkeypatch.delenv("KUBECONFIG", raising=False)
+        tool = [sys.executable, control_plane.__file__, f"--place={tmp_path}"]
+        there = Cluster(control_plane.Place(tmp_path), "default")
+        ended = threading.Event()
+
+        def beat() -> None:
+            # As a kubelet would.
+            while not ended.wait(5):
+                now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                ready = {"type": "Ready", "status": "True", "reason": "Trial", "lastHeartbeatTime": now}
+                there.kubectl("patch", "node/machine", "--subresource=status", "--type=merge",
+                              f"--patch={json.dumps({'status': {'conditions': [ready]}})}", check=False)  # fmt: skip
+
+        heart = threading.Thread(target=beat)
+        host.write("/usr/local/bin/systemctl", self.SYSTEMCTL, 0o755)
+        subprocess.run([*tool, "start"], check=True)
+        try:
+            there.kubectl("create", "--filename=-", manifest={
+                "apiVersion": "v1", "kind": "Node", "metadata": {"name": "machine"}})
+            heart.start()
+            yield there
+        finally:
+            ended.set()
+            if heart.ident:
+                heart.join()
+            subprocess.run([*tool, "stop"], check=True)
+            host.sh("rm -rf /usr/local/bin/systemctl /srv/restarted /etc/containerd /var/lib/rootless-buildah")
+
+    def due(self, host: Host) -> None:
+        """Let the way back find something after which the engine has to be restarted."""
+        place = host.machine.place / "due.yml"
+        task = {"rootless.buildah.managed_file": {"path": self.DUE, "role": "cluster_node", "content": "# due\n"}}
+        place.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+        assert host.ansible(str(place), host.inventory(["all"]), {}).changed == 1
+
+    def test_a_node_that_the_role_cordoned_gets_pods_again_whatever_came_between(
+        self, host: Host, cluster: Cluster
+    ) -> None:
+        to_api = {"cluster_node_kubeconfig": str(cluster.place.kubeconfig), "cluster_node_name": "machine"}
+        drained = {**to_api, "cluster_node_drain": True}
+
+        def away(variables: dict[str, Any], *arguments: str) -> Outcome:
+            return host.away("cluster_node", variables, *arguments)
+
+        def cordoned() -> bool:
+            return bool(cluster.get("nodes")[0]["spec"].get("unschedulable"))
+
+        # A pod that may not leave.
+        labels = {"of": "trial"}
+        cluster.kubectl("create", "--filename=-", manifest={
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "trial"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}}})  # fmt: skip
+        cluster.kubectl("create", "--filename=-", manifest={
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "trial"},
+            "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {
+                "nodeName": "machine", "containers": [{"name": "one", "image": "none.invalid/none"}]}}}})  # fmt: skip
+        pod = until(lambda: cluster.get("pods"))[0]["metadata"]["name"]
+        cluster.kubectl("patch", f"pod/{pod}", "--subresource=status", '--patch={"status": {"phase": "Running"}}')
+
+        self.due(host)
+        failed = away(drained)
+        assert failed.status != 0
+        assert "disruption budget" in failed.words
+        assert cordoned()
+        # Without a way to the cluster it is told.
+        assert "kubectl uncordon machine" in away({"cluster_node_name": "machine"}).words
+        # Nothing else is to be done.
+        assert away(to_api, "--check").changed == 1
+        assert cordoned()
+        assert away(to_api).changed == 1
+        assert not cordoned()
+        assert away(drained).changed == 0
+
+        # Who cordoned it had a reason, and who has not is not asked.
+        cluster.kubectl("delete", "replicaset/trial", "poddisruptionbudget/trial")
+        cluster.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+        for others in (True, False):
+            cluster.kubectl("cordon" if others else "uncordon", "machine")
+            host.sh("rm -f /srv/restarted")
+            self.due(host)
+            assert away(drained).changed > 0
+            assert host.run(["cat", "/srv/restarted"]) == "containerd.service\n"
+            assert cordoned() is others
+            assert away(drained).changed == 0
+            assert cordoned() is others
 
 
 class TestCgroup:
