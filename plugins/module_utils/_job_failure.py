@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Optional, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._build_failure import build_failure
@@ -18,6 +19,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._kube_manifest im
     PUSH,
     REFUSED,
     A,
+    C,
     Work,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._kube_watch import Problem
@@ -26,6 +28,8 @@ from ansible_collections.rootless.buildah.plugins.module_utils._steps import las
 
 # A registry's refusals whose remedy is another one for a pod than for a host: it has other logins, and another network.
 _PODS_OWN = ("down", "unauthorized", "denied")
+# buildah says so before it does anything where newuidmap and newgidmap gain no privileges.
+_SINGLE_ID = re.compile(r"level=warning .*(single mapping|new[ug]idmap)")
 
 
 def job_failure(
@@ -36,6 +40,9 @@ def job_failure(
     :param lines: what the step that failed printed.
     :param log_path: where all that its steps printed can be read.
     """
+    if profile == C:
+        # A single id is all that it wants.
+        lines = [line for line in lines if not _SINGLE_ID.search(line)]
     what = {FETCH: "the bases of {} were not fetched", PUSH: "{} was not pushed"}.get(problem.step, "{} was not built")
     message = what.format(work.image)
     if problem.finding:

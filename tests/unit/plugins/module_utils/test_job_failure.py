@@ -32,10 +32,10 @@ PUSHING = WORK.image + " was not pushed"
 FETCHING = f"the bases of {WORK.image} were not fetched"
 
 
-def failure(step: str, text: str, work: Work = WORK) -> BuildahError:
+def failure(step: str, text: str, work: Work = WORK, profile: str = "a") -> BuildahError:
     given = {"name": work.image, "containerfile_content": "FROM scratch\n", "push": True}
     inputs = validate({**{option.name: option.spec.get("default") for option in OPTIONS}, **given})
-    return job_failure(inputs, work, "a", Problem("", "it failed", step, 1), text.splitlines(), "/log")
+    return job_failure(inputs, work, profile, Problem("", "it failed", step, 1), text.splitlines(), "/log")
 
 
 def told(tool: str, case: str) -> str:
@@ -74,3 +74,31 @@ def test_what_the_task_says_about_a_registry_is_the_remedy(case: str, remedy: st
 def test_what_no_registry_said_is_told_as_it_is() -> None:
     error = failure("fetch", "this is another context\n")
     assert (error.finding, error.cause, error.remedy) == ("", "this is another context", "Read the log: /log")
+
+
+class TestASingleIdIsWhatProfileCHas:
+    # As in each of its Jobs: what buildah prints before it does anything, in a pod that gains no privileges.
+    WARNINGS = "".join(
+        line for line in (FIXTURES / "buildah-1.43.2/findings/newuidmap/pod-no-new-privs.txt").open()
+        if "level=warning" in line)  # fmt: skip
+    MISSING = (FIXTURES / "buildah-1.43.2/build-logs/failing-copy.log").read_text()
+
+    def test_a_build_that_fails_for_another_reason_is_told_that_reason(self) -> None:
+        error = failure("build", self.WARNINGS + self.MISSING, profile="c")
+        assert (error.finding, error.remedy) == ("", "Read the log: /log")
+        assert "no such file or directory" in error.cause and "newuidmap" not in str(error)
+
+    @pytest.mark.parametrize("case", ["pull-wrong-password", "pull-down"])
+    def test_a_registry_that_refuses_is_told(self, case: str) -> None:
+        assert failure("fetch", self.WARNINGS + told("buildah-1.28.2", case), profile="c").finding == "pod_registry"
+
+    def test_another_finding_is_told(self) -> None:
+        text = (FIXTURES / "buildah-1.28.2/findings/disk_full/small-tmpfs.txt").read_text()
+        assert failure("build", self.WARNINGS + text, profile="c").finding == "disk_full"
+
+    def test_a_step_that_names_the_program_is_still_the_one_that_failed(self) -> None:
+        step = self.MISSING.replace("COPY missing", "COPY newuidmap")
+        assert "COPY newuidmap" in failure("build", self.WARNINGS + step, profile="c").message
+
+    def test_where_many_ids_are_needed_it_is_the_cause(self) -> None:
+        assert failure("build", self.WARNINGS + self.MISSING, profile="b").finding == "newuidmap"
