@@ -22,6 +22,12 @@ from ansible_collections.rootless.buildah.plugins.module_utils._host_facts impor
     Subids,
     version,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._isolation import (
+    HostFacts,
+    cgroup_refused,
+    choose,
+    has_runtime,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command
 from ansible_collections.rootless.buildah.plugins.module_utils._shadow import root_is_lent
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import outside
@@ -37,10 +43,8 @@ OLDEST_RUNC = (1, 0, 0)
 
 
 def isolated_by_runtime(facts: Facts) -> bool:
-    """Say whether RUN steps would get an OCI runtime (see _isolation.choose)."""
-    if facts.isolation:
-        return facts.isolation != "chroot"
-    return facts.cgroup == "v2" and any(name in facts.tools for name in ("crun", "runc"))
+    """Say whether RUN steps would get an OCI runtime."""
+    return choose(HostFacts(facts.cgroup, facts.tools, facts.isolation)) != "chroot"
 
 
 def _userns_off(facts: Facts) -> str:
@@ -140,14 +144,14 @@ def _network_helper(facts: Facts) -> str:
 
 
 def _cgroup_hybrid(facts: Facts) -> str:
-    runtime = any(name in facts.tools for name in ("crun", "runc"))
-    return f"the cgroup hierarchy is {facts.cgroup}" if runtime and facts.cgroup != "v2" else ""
+    refused = has_runtime(facts.tools) and cgroup_refused(facts.cgroup, facts.tools)
+    return f"the cgroup hierarchy is {facts.cgroup}" if refused else ""
 
 
 def _runtime_missing(facts: Facts) -> str:
     if facts.runtime and not facts.runtime_path:
         return f"containers.conf makes {facts.runtime} the default runtime, and it is not in PATH"
-    return "" if any(name in facts.tools for name in ("crun", "runc")) else "neither crun nor runc is in PATH"
+    return "" if has_runtime(facts.tools) else "neither crun nor runc is in PATH"
 
 
 def _crun_missing(facts: Facts) -> str:

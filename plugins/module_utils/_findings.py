@@ -141,9 +141,10 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         "cgroup_hybrid",
         WARNING,
-        "crun cannot use a hybrid cgroup hierarchy, and no runtime serves users without cgroup v2; "
-        "RUN steps get chroot, which is no boundary",
-        "Use isolation: chroot, or boot with cgroup v2 only (role crun decides)",
+        "OCI runtimes want a cgroup hierarchy, and crun refuses a hybrid one, whose version 2 has controllers beside "
+        "version 1; RUN steps get chroot, which is no boundary",
+        "Boot with cgroup v2 only, which role crun can see to, or have runc in place of crun; or stay with isolation: "
+        "chroot",
         by_hand="the hierarchy is chosen when the host boots: the kernel is started with another option",
     ),
     Finding(

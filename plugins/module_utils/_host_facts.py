@@ -21,6 +21,7 @@ from typing import Any, Optional
 from ansible_collections.rootless.buildah.plugins.module_utils import _containers_conf as containers_conf
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import helper_kind
+from ansible_collections.rootless.buildah.plugins.module_utils._isolation import cgroup_hierarchy
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import MARKER
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._shadow import (
@@ -185,7 +186,7 @@ class Facts:
         it works, None: not tried.
     :param package_manager: one of PACKAGE_MANAGERS, empty where none is there.
     :param settings_closed: whether nobody here can change the kernel's settings: /proc/sys is read-only.
-    :param cgroup: ``v2``, ``hybrid``, ``v1`` or ``none``.
+    :param cgroup: ``v2``, ``hybrid``, ``v1`` or ``none`` (_isolation).
     :param isolation: what BUILDAH_ISOLATION is set to, in the environment or in containers.conf.
     :param max_user_namespaces: and the other settings: None where this kernel lacks them.
     :param userns_error: what the kernel said when a user namespace was tried; empty: it works, None: not tried.
@@ -376,7 +377,7 @@ class Look:
             package_manager=next((name for name in PACKAGE_MANAGERS if self._find(name)), ""),
             settings_closed=self._read_only("/proc/sys"),
             kernel=(self._read("/proc/sys/kernel/osrelease") or "").strip(),
-            cgroup=self._cgroup(),
+            cgroup=cgroup_hierarchy(self._root),
             isolation=self._environment.get("BUILDAH_ISOLATION", "") or self._isolation(),
             max_user_namespaces=self._number("/proc/sys/user/max_user_namespaces"),
             unprivileged_userns_clone=self._number("/proc/sys/kernel/unprivileged_userns_clone"),
@@ -462,17 +463,6 @@ class Look:
             if label:
                 return label
         return ""
-
-    def _cgroup(self) -> str:
-        if self._exists("/sys/fs/cgroup/cgroup.controllers"):
-            return "v2"
-        try:
-            hierarchies = os.listdir(self._at("/sys/fs/cgroup"))
-        except OSError:
-            return "none"
-        if any(self._exists(f"/sys/fs/cgroup/{name}/cgroup.controllers") for name in hierarchies):
-            return "hybrid"
-        return "v1" if hierarchies else "none"
 
     # -- settings of containers/common and containers/storage
 

@@ -7,41 +7,79 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Optional
+
+RUNTIMES = ("crun", "runc")  # buildah takes the first that is there (containers/common: findRuntime)
+# Which hierarchies a host has: version 2 only, both with controllers, none but version 1 with any, none at all.
+V2, HYBRID, V1, NONE = "v2", "hybrid", "v1", "none"
 
 
 @dataclass(frozen=True)
 class HostFacts:
     """What the choice depends on.
 
-    :param cgroup_v2_only: the unified hierarchy is the only one.
-    :param runtime: an OCI runtime (crun or runc) is installed.
+    :param cgroup: V2, HYBRID, V1 or NONE.
+    :param programs: those that are installed, of RUNTIMES at least.
     :param requested: the value of BUILDAH_ISOLATION.
     """
 
-    cgroup_v2_only: bool
-    runtime: bool
+    cgroup: str
+    programs: Collection[str]
     requested: Optional[str] = None
 
 
 def choose(facts: HostFacts) -> Optional[str]:
     """Return buildah's isolation, None for its own default.
 
-    A rootless OCI runtime needs a delegated cgroup v2: crun refuses a hybrid hierarchy and runc a v1 one. There
-    chroot is all that is left, with what that means: a RUN step shares the PID and network namespaces of the build.
+    Where no OCI runtime works chroot is all that is left, with what that means: a RUN step shares the PID and network
+    namespaces of the build.
     """
     if facts.requested:
         return facts.requested
-    if facts.runtime and facts.cgroup_v2_only:
+    if has_runtime(facts.programs) and not cgroup_refused(facts.cgroup, facts.programs):
         return None
     return "chroot"
+
+
+def has_runtime(programs: Collection[str]) -> bool:
+    """Say whether an OCI runtime is among some programs."""
+    return any(name in programs for name in RUNTIMES)
+
+
+def cgroup_refused(cgroup: str, programs: Collection[str]) -> bool:
+    """Say whether the runtime that builds take refuses to start users' containers with such a cgroup hierarchy.
+
+    Neither minds that a user may make no cgroup: both do without. crun refuses controllers in version 2 beside those of
+    version 1 (its cgroup.c: libcrun_cgroup_enter), and both may refuse where there is no hierarchy at all.
+    """
+    return cgroup == NONE or (cgroup == HYBRID and "crun" in programs)
+
+
+def cgroup_hierarchy(root: str = "/") -> str:
+    """Return V2, HYBRID, V1 or NONE, by where systemd mounts them.
+
+    :param root: where the host's files are.
+    """
+    place = os.path.join(root, "sys/fs/cgroup")
+    try:
+        names = os.listdir(place)
+    except OSError:
+        return NONE
+    if "cgroup.controllers" in names:
+        return V2
+    try:
+        with open(os.path.join(place, "unified/cgroup.controllers"), encoding="ascii") as file:
+            return HYBRID if file.read().strip() else V1
+    except OSError:
+        return V1 if names else NONE
 
 
 def observe(path: str) -> HostFacts:
     """Look at this host; ``path`` is the search path for programs."""
     return HostFacts(
-        cgroup_v2_only=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
-        runtime=any(shutil.which(name, path=path) for name in ("crun", "runc")),
+        cgroup=cgroup_hierarchy(),
+        programs=[name for name in RUNTIMES if shutil.which(name, path=path)],
         requested=os.environ.get("BUILDAH_ISOLATION"),
     )

@@ -173,7 +173,7 @@ facts:
       description: The kernel's release.
       type: str
     cgroup:
-      description: V(v2), V(hybrid), V(v1) or V(none).
+      description: V(v2), V(hybrid) where cgroup v1 and v2 both have controllers, V(v1) or V(none).
       type: str
     isolation:
       description: What C(BUILDAH_ISOLATION) is set to in the environment or in C(containers.conf), or empty.

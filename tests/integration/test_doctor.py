@@ -152,11 +152,12 @@ class Host:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def attempt(
-        self, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, big: bool = False
+        self, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, big: bool = False, **options: Any
     ) -> dict[str, Any]:
         """Build an image with the module, one that needs a RUN step, many ids and perhaps much room; return its result.
 
         :param prefix: as for :meth:`ask`.
+        :param options: more of them for the module.
         """
         argv, environment = self.builder.module_argv("buildah_build")
         call = self.builder.argv(argv, {**environment, **(env or {})})
@@ -167,7 +168,7 @@ class Host:
                 'FROM scratch\nCOPY --chown=12345 --chmod=755 busybox big /\nRUN ["/busybox", "true"]\n'),
         })
         os.truncate(context / "big", 400 << 20 if big else 0)
-        wish = Builder.arguments({"name": "localhost/trial", "path": str(context)})
+        wish = Builder.arguments({"name": "localhost/trial", "path": str(context), **options})
         done = subprocess.run(
             self.enter([*prefix, *call]), input=wish, capture_output=True, text=True, check=False)
         assert done.stdout.strip().startswith("{"), done.stderr[-3000:]
@@ -458,13 +459,35 @@ def test_a_hybrid_cgroup_hierarchy_is_told(host: Host) -> None:
     host.sh("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
     usual = host.findings()
     host.sh("mount -t tmpfs tmpfs /sys/fs/cgroup; cd /sys/fs/cgroup; mkdir unified systemd; "
-            "mount -t cgroup2 cgroup2 unified; mount -t cgroup -o none,name=systemd cgroup systemd")
+            "mount -t cgroup2 cgroup2 unified; mount -t cgroup -o none,name=systemd cgroup systemd; "
+            # This kernel's, or those of one that has left controllers to it.
+            "grep -q . unified/cgroup.controllers || "
+            "{ echo pids > $BASE/pids; mount --bind $BASE/pids unified/cgroup.controllers; }")
     found = host.findings()
     assert set(found) - set(usual) == {"cgroup_hybrid"}
     assert found["cgroup_hybrid"]["commands"] == []
     assert host.attempt(env={"BUILDAH_ISOLATION": "rootless"})["finding"] == "cgroup_hybrid"
     # What the remedy says where the host is not to be booted otherwise.
     assert not host.attempt(env={"BUILDAH_ISOLATION": "chroot"}).get("failed")
+    # It is what builds get where nothing is said.
+    assert not host.attempt(env={"BUILDAH_ISOLATION": ""}, force=True).get("failed")
+
+
+@pytest.mark.parametrize("beside", [
+    "", "mkdir unified; mount -t cgroup2 cgroup2 unified; mount --bind /dev/null unified/cgroup.controllers"])
+def test_version_1_of_cgroups_runs_steps(host: Host, beside: str) -> None:
+    """With the second one beside it that has no controllers, or alone: as systemd makes them, and RHEL 8."""
+    host.sh("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    usual = host.findings()
+    host.sh("mount -t tmpfs tmpfs /sys/fs/cgroup; cd /sys/fs/cgroup; mkdir systemd; "
+            f"mount -t cgroup -o none,name=systemd cgroup systemd; {beside}")
+    asked = host.ask()
+    assert asked["facts"]["cgroup"] == "v1"
+    assert {finding["id"] for finding in asked["findings"]} == set(usual)
+    # Where nothing is said, a step is process 1 of its own namespace. The network is another matter.
+    built = host.attempt(env={"BUILDAH_ISOLATION": ""}, network="host", containerfile_content=(
+        'FROM scratch\nCOPY --chmod=755 busybox /\nRUN ["/busybox", "sh", "-c", "test $$ = 1"]\n'))
+    assert not built.get("failed"), built
 
 
 def test_a_tunnel_that_users_cannot_open_is_opened(host: Host) -> None:

@@ -287,7 +287,7 @@ def test_isolation_decides_whose_processes_a_step_sees(workshop: Workshop) -> No
     for stronger in ("oci", "rootless"):
         result = workshop.call(**text, isolation=stronger, force=True, nocache=True)
         if result["failed"]:
-            # A host without a delegated cgroup v2 hierarchy runs no OCI runtime: then it is that which refuses.
+            # crun refuses a hybrid cgroup hierarchy, for one: then it is that which says so.
             assert f"--isolation={stronger}" in result["cmd"]
             assert re.search(r"crun|runc|cgroup", result["stderr"] + result["msg"]), result
         else:

@@ -136,7 +136,9 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("network_helper", {"network_command": "slirp4netns"}, "slirp4netns, which"),
     ("network_helper", {"tun_device": "closed"}, "/dev/net/tun is closed"),
     ("cgroup_hybrid", {"cgroup": "hybrid"}, "hybrid"),
-    ("cgroup_hybrid", {"cgroup": "v1"}, "v1"),
+    ("cgroup_hybrid", {"cgroup": "hybrid", **without(runc="1.1.5")}, "hybrid"),
+    ("cgroup_hybrid", {"cgroup": "none"}, "none"),
+    ("network_helper", {"cgroup": "v1", **without("pasta")}, "pasta, which"),
     ("runtime_missing", without("crun"), "neither crun nor runc"),
     ("runtime_missing", {"runtime": "runc"}, "containers.conf makes runc the default runtime"),
     ("crun_missing", without("crun", runc="1.1.5"), "runc 1.1.5 is all there is"),
@@ -194,6 +196,8 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "a default runtime that is there": {"runtime": "/opt/crun", "runtime_path": "/opt/crun"},
     "a table that cannot be read where nobody reads it": {"subid_closed": ("/etc/subuid",), "subid_service": "sss"},
     "a mapping that could not be tried": {"mapping_error": None, "no_new_privs": True, "sys_admin": False},
+    "cgroup v1": {"cgroup": "v1"},
+    "runc, which takes a hybrid hierarchy": {"cgroup": "hybrid", **without("crun", runc="1.1.5")},
     "runc beside crun": {"tools": {**TOOLS, "runc": "0.1.1"}},
     "chroot isolation needs no network of its own": {
         "isolation": "chroot", "tun_device": "missing", **without("pasta")},
@@ -224,7 +228,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "ids of users, to root of a pod": {
         **POD, "subuid": Subids(), "subgid": Subids(), "newuidmap": IdHelper(), "mapping_error": None},
     "what a pod has no part in": {
-        **POD, "linger": False, "ping_group_range": (1, 0), "cgroup": "v1", "pause_stale": True, **without("crun")},
+        **POD, "linger": False, "ping_group_range": (1, 0), "cgroup": "hybrid", "pause_stale": True, **without("crun")},
     "the ids of user build in a pod": {
         **POD, "profile": "b", "subuid": Subids((IdRange(1, 999), IdRange(1001, 64535)), covered=("1 (daemon)",))},
     "chroot isolation or not, where /proc can be mounted": {**POD, "isolation": "rootless", "proc_masked": False},
