@@ -8,6 +8,7 @@ One check for each finding: it returns the evidence, or nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable
 
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, ERROR, Finding
@@ -44,7 +45,11 @@ OLDEST_RUNC = (1, 0, 0)
 
 def isolated_by_runtime(facts: Facts) -> bool:
     """Say whether RUN steps would get an OCI runtime."""
-    return choose(HostFacts(facts.cgroup, facts.tools, facts.isolation)) != "chroot"
+    return choose(_chosen_by(facts)) != "chroot"
+
+
+def _chosen_by(facts: Facts) -> HostFacts:
+    return HostFacts(facts.cgroup, facts.tools, facts.isolation, facts.proc_masked)
 
 
 def _userns_off(facts: Facts) -> str:
@@ -283,7 +288,9 @@ def _pod_host_users(facts: Facts) -> str:
 
 
 def _pod_isolation(facts: Facts) -> str:
-    if not facts.profile or facts.isolation == "chroot" or not facts.proc_masked:
+    # A pod has no runtime to choose: its image says how it builds.
+    wanted = facts.isolation if facts.profile else choose(replace(_chosen_by(facts), proc_masked=False))
+    if wanted == "chroot" or not facts.proc_masked:
         return ""
     return f"BUILDAH_ISOLATION is {facts.isolation or 'not set'}"
 

@@ -212,9 +212,13 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         "pod_isolation",
         ERROR,
-        "a RUN step would mount a /proc of its own, which no pod may while parts of its /proc are covered (procMount)",
-        "Set BUILDAH_ISOLATION: chroot in env, as the builder image does (role cluster_builder)",
-        by_hand="whoever makes the pod decides on its environment",
+        "a RUN step would mount a /proc of its own, which nobody may while parts of the present one are covered, as "
+        "containers and pods (procMount) have it",
+        "Let whoever starts the container leave its /proc uncovered: docker run --security-opt "
+        "systempaths=unconfined, podman run --security-opt unmask=ALL; or go without a boundary, isolation: chroot, "
+        "which builds take by themselves here (BUILDAH_ISOLATION by hand, role builder)",
+        by_hand="whoever starts a container decides what is covered, and its user whether steps go without a boundary",
+        in_pod="Set BUILDAH_ISOLATION: chroot in env, as the builder image does (role cluster_builder)",
     ),
     Finding(
         "tools_missing",
@@ -539,6 +543,8 @@ TOLD: tuple[tuple[str, str], ...] = (
     ("fuse_missing", r"native overlay not supported and fuse-overlayfs not found"),
     # A program of the image that wants FUSE is not what keeps the store from working.
     ("fuse_missing", r"fuse: (failed to open /dev/fuse|device not found)[^\n]*\n+fuse-overlayfs: cannot mount"),
+    ("pod_isolation", r"mount `proc` to `/?proc`: Operation not permitted"),
+    ("pod_isolation", r"mounting \\?\"proc\\?\" to rootfs .*: operation not permitted"),
     ("native_overlay", r"/merged(, mount_data=.*)?: invalid argument"),
     ("not_unshared", r"cannot mount using driver \S+ in rootless mode"),
     ("mount_denied", r"remount /, flags: 0x44000: (permission denied|operation not permitted)"),

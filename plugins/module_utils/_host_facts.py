@@ -21,7 +21,13 @@ from typing import Any, Optional
 from ansible_collections.rootless.buildah.plugins.module_utils import _containers_conf as containers_conf
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import BuildahError, CommandError, InputError
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import helper_kind
-from ansible_collections.rootless.buildah.plugins.module_utils._isolation import cgroup_hierarchy
+from ansible_collections.rootless.buildah.plugins.module_utils._isolation import (
+    MOUNTS,
+    UNSHARE,
+    cgroup_hierarchy,
+    proc_covered,
+    proc_masked,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._managed_file import MARKER
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 from ansible_collections.rootless.buildah.plugins.module_utils._shadow import (
@@ -349,6 +355,7 @@ class Look:
         status = dict(re.findall(r"(?m)^(\w+):\s+(.+)$", self._read("/proc/self/status") or ""))
         bounding = int(status.get("CapBnd", "ffffffff"), 16)
         uid_map = self._mapping("uid_map")
+        mounts = self._read(MOUNTS) or ""
         directories = self._helper_directories()
         store = self._store()
         runtime = self._environment.get("BUILDAH_RUNTIME", "") or self._setting(_in_toml("runtime"))
@@ -372,7 +379,8 @@ class Look:
             capabilities=tuple(name for number, name in CAPABILITIES.items() if bounding >> number & 1),
             seccomp=status.get("Seccomp", "0") != "0",
             security_label=self._security_label(),
-            proc_masked=bool(re.search(r"(?m)^\d+ \d+ \S+ \S+ /proc/", self._read("/proc/self/mountinfo") or "")),
+            # What a pod's runtime covers there always counts.
+            proc_masked=proc_covered(mounts) if self._profile else proc_masked(mounts, self._unshare),
             mount_error=mount_error,
             package_manager=next((name for name in PACKAGE_MANAGERS if self._find(name)), ""),
             settings_closed=self._read_only("/proc/sys"),
@@ -554,7 +562,7 @@ class Look:
         return next((place for place in places if self._uid(place) in (None, self._account.pw_uid)), "")
 
     def _mount(self, path: str) -> Mount:
-        return mount_of(self._read("/proc/self/mountinfo") or "", self._real(path))
+        return mount_of(self._read(MOUNTS) or "", self._real(path))
 
     def _free(self, path: str) -> tuple[Optional[int], Optional[int]]:
         """Return how many bytes users may still write there, and how many files they may make."""
@@ -681,7 +689,7 @@ class Look:
 
     def _unshare(self, *more: str) -> Optional[tuple[int, str]]:
         """Return how a user namespace with a mapped root goes, as buildah may make one; None: that cannot be tried."""
-        arguments = ("--user", "--map-root-user", *more)
+        arguments = (*UNSHARE, *more)
         if not self._confined():
             return self._call("unshare", *arguments)
         answer = self._call("aa-exec", f"--profile={APPARMOR_PROFILE}", "--", "unshare", *arguments)

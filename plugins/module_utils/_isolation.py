@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, Optional
 
+from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError
+from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
+
+MOUNTS = "/proc/self/mountinfo"
+UNSHARE = ("--user", "--map-root-user")  # a user namespace with a root in it, as buildah makes one
 RUNTIMES = ("crun", "runc")  # buildah takes the first that is there (containers/common: findRuntime)
 # Which hierarchies a host has: version 2 only, both with controllers, none but version 1 with any, none at all.
 V2, HYBRID, V1, NONE = "v2", "hybrid", "v1", "none"
@@ -23,11 +29,13 @@ class HostFacts:
     :param cgroup: V2, HYBRID, V1 or NONE.
     :param programs: those that are installed, of RUNTIMES at least.
     :param requested: the value of BUILDAH_ISOLATION.
+    :param proc_masked: no process here can mount /proc anew, as runtimes do for each RUN step.
     """
 
     cgroup: str
     programs: Collection[str]
     requested: Optional[str] = None
+    proc_masked: bool = False
 
 
 def choose(facts: HostFacts) -> Optional[str]:
@@ -38,9 +46,8 @@ def choose(facts: HostFacts) -> Optional[str]:
     """
     if facts.requested:
         return facts.requested
-    if has_runtime(facts.programs) and not cgroup_refused(facts.cgroup, facts.programs):
-        return None
-    return "chroot"
+    works = has_runtime(facts.programs) and not cgroup_refused(facts.cgroup, facts.programs) and not facts.proc_masked
+    return None if works else "chroot"
 
 
 def has_runtime(programs: Collection[str]) -> bool:
@@ -76,10 +83,42 @@ def cgroup_hierarchy(root: str = "/") -> str:
         return V1 if names else NONE
 
 
+def proc_covered(mounts: str) -> bool:
+    """Say whether something is mounted below /proc.
+
+    :param mounts: the text of /proc/PID/mountinfo.
+    """
+    return bool(re.search(r"(?m)^\d+ \d+ \S+ \S+ /proc/", mounts))
+
+
+def proc_masked(mounts: str, unshare: Callable[..., Optional[tuple[int, str]]]) -> bool:
+    """Say whether no process here can mount /proc anew: the kernel refuses where parts of the present one are covered.
+
+    There are mounts that it does not mind (fs/namespace.c: mnt_already_visible), so it is tried.
+
+    :param unshare: calls unshare(1) with UNSHARE and more; returns exit status and words, None where it cannot.
+    """
+    if not proc_covered(mounts):
+        return False
+    answer = unshare("--mount", "--pid", "--fork", "--mount-proc", "true")
+    return answer is not None and answer[0] != 0 and "mount /proc failed" in answer[1]
+
+
 def observe(path: str) -> HostFacts:
     """Look at this host; ``path`` is the search path for programs."""
+
+    def unshare(*words: str) -> Optional[tuple[int, str]]:
+        try:
+            done = Runner({"PATH": path}).run(["unshare", *UNSHARE, *words], check=False)
+        except CommandError:
+            return None
+        return done.rc, done.stderr
+
+    with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+        mounts = file.read()
     return HostFacts(
         cgroup=cgroup_hierarchy(),
         programs=[name for name in RUNTIMES if shutil.which(name, path=path)],
         requested=os.environ.get("BUILDAH_ISOLATION"),
+        proc_masked=proc_masked(mounts, unshare),
     )

@@ -156,7 +156,7 @@ facts:
       description: What AppArmor or SELinux knows this task by, empty without both.
       type: str
     proc_masked:
-      description: Whether parts of C(/proc) are covered, as in containers.
+      description: Whether parts of C(/proc) are covered, as in containers, so that no process can mount it anew.
       type: bool
     mount_error:
       description:

@@ -490,6 +490,31 @@ def test_version_1_of_cgroups_runs_steps(host: Host, beside: str) -> None:
     assert not built.get("failed"), built
 
 
+def test_a_runtime_that_can_mount_no_proc_is_told(host: Host) -> None:
+    """As in a container of Docker's or Podman's that may make namespaces: parts of its /proc are covered."""
+    unset = {"BUILDAH_ISOLATION": ""}
+    host.sh("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    usual = host.findings(env=unset)
+    assert "pod_isolation" not in usual
+    host.sh("mount --bind /dev/null /proc/keys")
+    found = host.findings(env=unset)
+    # Steps get the network of their host now.
+    assert set(found) - set(usual) == {"pod_isolation"} and set(usual) - set(found) <= {"network_helper"}
+    finding = found["pod_isolation"]
+    assert finding["evidence"] == "BUILDAH_ISOLATION is not set" and "--security-opt" in finding["remedy"]
+    assert finding["commands"] == []
+    failed = host.attempt(env={"BUILDAH_ISOLATION": "oci"}, network="host")
+    assert failed["finding"] == "pod_isolation" and "Operation not permitted" in failed["stderr"]
+    # What a build gets by itself, and what the remedy says: of whoever builds,
+    assert not host.attempt(env=unset).get("failed")
+    assert "pod_isolation" not in host.findings(env={"BUILDAH_ISOLATION": "chroot"})
+    host.build()
+    # and of whoever starts the container.
+    host.sh("umount /proc/keys")
+    assert set(host.findings(env=unset)) == set(usual)
+    assert not host.attempt(env={"BUILDAH_ISOLATION": "oci"}, network="host", force=True).get("failed")
+
+
 def test_a_tunnel_that_users_cannot_open_is_opened(host: Host) -> None:
     """RUN steps under an OCI runtime get their network through it."""
     isolated = {"BUILDAH_ISOLATION": "rootless"}

@@ -181,6 +181,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("pod_host_users", {**POD, "uid_map": ((0, 0, 4294967295),)}, "uid 0 of the pod is uid 0 of the node"),
     ("pod_isolation", {**POD, "isolation": "oci"}, "BUILDAH_ISOLATION is oci"),
     ("pod_isolation", {**POD, "isolation": ""}, "BUILDAH_ISOLATION is not set"),
+    ("pod_isolation", {"proc_masked": True}, "BUILDAH_ISOLATION is not set"),
+    ("pod_isolation", {"proc_masked": True, "isolation": "oci", "cgroup": "v1"}, "BUILDAH_ISOLATION is oci"),
 ]
 # What looks similar and does no harm.
 HARMLESS: dict[str, dict[str, Any]] = {
@@ -231,6 +233,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
         **POD, "linger": False, "ping_group_range": (1, 0), "cgroup": "hybrid", "pause_stale": True, **without("crun")},
     "the ids of user build in a pod": {
         **POD, "profile": "b", "subuid": Subids((IdRange(1, 999), IdRange(1001, 64535)), covered=("1 (daemon)",))},
+    "chroot isolation, where it cannot": {"proc_masked": True, "isolation": "chroot"},
     "chroot isolation or not, where /proc can be mounted": {**POD, "isolation": "rootless", "proc_masked": False},
 }
 

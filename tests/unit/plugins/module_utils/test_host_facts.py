@@ -266,11 +266,19 @@ class TestPods:
         assert (facts.uid_map, facts.capabilities) == (((0, 2147549184, 65536),), ("SETUID", "SETGID", "SETFCAP"))
         assert (facts.no_new_privs, facts.seccomp, facts.proc_masked, facts.security_label) == (True, True, False, "")
         host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay x rw\n2 1 0:5 / /proc/kcore rw - tmpfs x rw\n")
+        host.profile = "a"
         host.write("/proc/self/attr/current", "system_u:system_r:container_t:s0:c1,c2\0")
         assert (host.facts().proc_masked, host.facts().security_label) == (
             True, "system_u:system_r:container_t:s0:c1,c2")
         host.write("/proc/self/attr/apparmor/current", "rootless-build (enforce)\n")
         assert host.facts().security_label == "rootless-build (enforce)"
+
+    def test_outside_of_pods_it_is_tried_whether_what_covers_proc_counts(self, host: Host) -> None:
+        host.write("/proc/self/mountinfo", f"{MOUNTS}35 24 0:5 / /proc/keys rw - tmpfs x rw\n")
+        host.program("unshare", "unshare: mount /proc failed: Operation not permitted", 1)
+        assert host.facts().proc_masked is True
+        host.program("unshare")
+        assert host.facts().proc_masked is False
 
     def test_newuidmap_that_cannot_be_executed_is_an_answer(
         self, host: Host, monkeypatch: pytest.MonkeyPatch

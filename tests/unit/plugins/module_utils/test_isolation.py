@@ -14,6 +14,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._isolation import
     cgroup_hierarchy,
     choose,
     observe,
+    proc_masked,
 )
 
 
@@ -34,6 +35,11 @@ def test_without_a_wish_the_host_decides(cgroup: str, programs: list[str], isola
     assert choose(HostFacts(cgroup, programs)) == isolation
 
 
+def test_no_runtime_works_where_no_process_may_mount_proc() -> None:
+    assert choose(HostFacts("v2", ["crun"], proc_masked=True)) == "chroot"
+    assert choose(HostFacts("v2", ["crun"], "oci", proc_masked=True)) == "oci"
+
+
 @pytest.mark.parametrize("requested", ["oci", "rootless", "chroot"])
 @pytest.mark.parametrize("cgroup, programs", [("v2", ["crun"]), ("none", [])])
 def test_a_wish_is_granted_whatever_the_host_is_like(cgroup: str, programs: list[str], requested: str) -> None:
@@ -43,6 +49,32 @@ def test_a_wish_is_granted_whatever_the_host_is_like(cgroup: str, programs: list
 def test_an_empty_wish_is_none() -> None:
     # As for buildah, which takes its default where BUILDAH_ISOLATION is empty.
     assert choose(HostFacts("v2", ["crun"], "")) is None
+
+
+# /proc/self/mountinfo of a host with systemd, and of a container of Docker's.
+UNCOVERED = "20 25 0:21 / /proc rw - proc proc rw\n25 1 254:0 / / rw - ext4 /dev/vda rw\n"
+BINFMT = f"{UNCOVERED}29 20 0:28 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw,fd=29\n"
+COVERED = f"{UNCOVERED}99 20 0:5 / /proc/keys rw,nosuid - tmpfs tmpfs rw\n"
+
+
+@pytest.mark.parametrize("mounts, answer, masked", [
+    (UNCOVERED, (1, "unshare: mount /proc failed: Operation not permitted"), False),
+    (COVERED, (1, "unshare: mount /proc failed: Operation not permitted"), True),
+    # The kernel does not mind what lies on the places that it keeps for file systems.
+    (BINFMT, (0, ""), False),
+    # What stops the trial before it comes to /proc says nothing of it: Ubuntu's AppArmor stops unshare, not buildah.
+    (COVERED, (1, "unshare: write failed /proc/self/uid_map: Operation not permitted"), False),
+    (COVERED, None, False),
+])  # fmt: skip
+def test_whether_proc_can_be_mounted_is_tried(mounts: str, answer: tuple[int, str] | None, masked: bool) -> None:
+    tried = []
+
+    def unshare(*words: str) -> tuple[int, str] | None:
+        tried.append(words)
+        return answer
+
+    assert proc_masked(mounts, unshare) is masked
+    assert len(tried) == (mounts != UNCOVERED)
 
 
 @pytest.mark.parametrize("files, hierarchy", [
@@ -96,3 +128,14 @@ class TestObserve:
         if value is not None:
             monkeypatch.setenv("BUILDAH_ISOLATION", value)
         assert observe("").requested == value
+
+    @pytest.mark.parametrize("covered", [False, True])
+    def test_proc_is_tried_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, covered: bool) -> None:
+        path = program(tmp_path, "unshare")
+        (tmp_path / "unshare").write_text(
+            '#!/bin/sh\n[ "$LC_ALL $*" = "C --user --map-root-user --mount --pid --fork --mount-proc true" ] && '
+            "echo 'unshare: mount /proc failed: Operation not permitted' >&2\nexit 1\n")
+        mounts = tmp_path / "mountinfo"
+        mounts.write_text(COVERED if covered else UNCOVERED)
+        monkeypatch.setattr("ansible_collections.rootless.buildah.plugins.module_utils._isolation.MOUNTS", str(mounts))
+        assert observe(path).proc_masked is covered
