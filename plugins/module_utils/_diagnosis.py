@@ -91,6 +91,10 @@ def _subid_unreadable(facts: Facts) -> str:
     return f"{facts.user} may not read {' and '.join(closed)}" if closed else ""
 
 
+def _subid_malformed(facts: Facts) -> str:
+    return "; ".join(facts.subid_refused)
+
+
 def _subid_short(facts: Facts) -> str:
     enough = ENOUGH_IN_POD if facts.profile else ENOUGH_IDS
     return _of_both(facts, lambda ids: f"{ids.count} ids of {enough}" if ids.ranges and ids.count < enough else "")
@@ -301,6 +305,7 @@ CHECKS: dict[str, Callable[[Facts], str]] = {
     "userns_blocked": _userns_blocked,
     "subid_missing": _subid_missing,
     "subid_unreadable": _subid_unreadable,
+    "subid_malformed": _subid_malformed,
     "subid_short": _subid_short,
     "subid_doubled": _subid_doubled,
     "subid_shared": _subid_shared,
@@ -338,7 +343,10 @@ _OF_HOSTS = {
     "crun_missing", "fuse_needless", "no_linger", "ping_group_range",
 }  # fmt: skip
 # What is needed by whoever is not root of a user namespace already.
-_OF_USERS = {"subid_missing", "subid_unreadable", "subid_short", "subid_doubled", "newuidmap", "single_mapping"}
+_OF_USERS = {
+    "subid_missing", "subid_unreadable", "subid_malformed", "subid_short", "subid_doubled", "newuidmap",
+    "single_mapping",
+}  # fmt: skip
 
 
 def diagnose(facts: Facts) -> list[tuple[Finding, str]]:

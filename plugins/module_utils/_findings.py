@@ -236,6 +236,15 @@ FINDINGS: tuple[Finding, ...] = (
         in_pod=_SUBIDS,
     ),
     Finding(
+        "subid_malformed",
+        ERROR,
+        "a line in the table of subordinate ids, whoever's it is, is none of OWNER:FIRST:COUNT in plain numbers: this "
+        "buildah, which is built without libsubid, then finds no range at all and has a single id",
+        "Correct the line, or put # before it; shadow's own programs pass it over",
+        by_hand="what the line should say is for whoever wrote it to tell",
+        in_pod=_SUBIDS,
+    ),
+    Finding(
         "subid_short",
         ERROR,
         "the builder user has fewer subordinate ids than images use: a file of theirs that belongs to a higher id "
@@ -527,6 +536,7 @@ TOLD: tuple[tuple[str, str], ...] = (
     # Only root of a user namespace maps 0 to 0.
     ("pod_capabilities", r"writing \\?\"0 0 .*\\?\" to /proc/\d+/[ug]id_map: .*not permitted"),
     ("subid_unreadable", r"open /etc/sub[ug]id: permission denied"),
+    ("subid_malformed", r"cannot parse subuid/gid information|conversion failed during subuid/gid parsing"),
     ("subid_missing", r"open /etc/sub[ug]id: no such file or directory|no sub[ug]id ranges found"),
     ("subid_missing", r"cannot find (UID|GID)/(UID|GID) for user"),
     # user_namespaces(7): the kernel refuses a map with ranges that overlap.

@@ -199,6 +199,7 @@ class Facts:
     :param native_overlay: whether an overlay could be mounted in a user namespace; None: not tried.
     :param subid_service: which service of nsswitch.conf answers for subordinate ids.
     :param subid_closed: the tables that the user may not read.
+    :param subid_refused: the lines at which this buildah gives up the tables, in words; the programs of shadow do not.
     :param subid_tables: what a new range has to keep clear of; not returned.
     :param mapping_error: what was said when newuidmap and newgidmap were to map the ranges; empty: it works, None: not
         tried, because something else is known to stand in the way.
@@ -249,6 +250,7 @@ class Facts:
     subuid: Subids = Subids()
     subgid: Subids = Subids()
     subid_closed: tuple[str, ...] = ()
+    subid_refused: tuple[str, ...] = ()
     subid_tables: Optional[Host] = None
     mapping_error: Optional[str] = None
     no_new_privs: bool = False
@@ -348,6 +350,7 @@ class Look:
         closed = tuple(
             path for path in (SUBUID, SUBGID) if self._exists(path) and not os.access(self._at(path), os.R_OK)
         )
+        refused = [(table.path, line) for table in tables for line in [table.refused(*names)] if line]
         helpers = (
             self._id_helper("newuidmap", "cap_setuid", CAP_SETUID),
             self._id_helper("newgidmap", "cap_setgid", CAP_SETGID),
@@ -398,6 +401,8 @@ class Look:
             subuid=subuid,
             subgid=subgid,
             subid_closed=closed,
+            subid_refused=tuple(f"{path}, line {line.number}: {line.text!r}" for path, line in refused)
+            if refused and self._reads_tables() else (),
             subid_tables=Host(tables[0], tables[1], Limits.parse(self._read("/etc/login.defs") or ""), uids, gids,
                               unmapped=outside(uid_map) + outside(self._mapping("gid_map"))),
             mapping_error=self._try_mapping(subuid.ranges, subgid.ranges) if mappable else None,
@@ -666,6 +671,16 @@ class Look:
         if disk.f_flag & os.ST_NOSUID:
             return IdHelper(path, mode, "none", self._mount(path).point)
         return IdHelper(path, mode, helper_kind(mode, status.st_uid, capability, wanted))
+
+    def _reads_tables(self) -> bool:
+        """Say whether buildah reads the tables of subordinate ids by itself: it is not linked with libsubid."""
+        path = self._find("buildah")
+        try:
+            with open(self._at(path), "rb") as program:
+                # A script calls another one.
+                return program.read(4) == b"\x7fELF" and b"libsubid.so" not in program.read()
+        except OSError:
+            return False
 
     def _served(self, service: str, option: Sequence[str]) -> Optional[tuple[IdRange, ...]]:
         """Return the user's ranges as another service than the files knows them."""

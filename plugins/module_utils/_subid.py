@@ -123,6 +123,7 @@ class Spans:
 BLANK, COMMENT, RANGE, ODD, MALFORMED = "blank", "comment", "range", "odd", "malformed"
 _PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
 _C_NUMBER = re.compile(r"\s*\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
+_GO_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # strconv.Atoi: decimal, in 64 bits
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,12 @@ def parse_line(number: int, text: str) -> Line:
     return Line(number, text, ODD, fields[0], granted, tuple(readings), why)
 
 
+def _read_alike(line: Line, fields: Sequence[str]) -> bool:
+    if line.owner != fields[0] or not all(map(_GO_NUMBER.fullmatch, fields[1:])):
+        return False
+    return line.granted == IdRange(int(fields[1]), int(fields[2]))
+
+
 @dataclass(frozen=True)
 class Table:
     """The content of ``/etc/subuid`` or ``/etc/subgid``.
@@ -270,6 +277,21 @@ class Table:
     def granted_to(self, *owners: str) -> tuple[IdRange, ...]:
         """Return the ranges that stand under one of these owners, in the file's order."""
         return tuple(line.granted for line in self.lines if line.granted is not None and line.owner in owners)
+
+    def refused(self, *owners: str) -> Line | None:
+        """Return the line that leaves these owners a single id where buildah is built without libsubid.
+
+        Then it reads the table by itself: containers/storage, pkg/idtools: parseSubidFile. It gives up at a line that
+        has not three fields and, of the user's own, at one whose numbers are not decimal; and newuidmap refuses all
+        where it reads the user's own line otherwise.
+        """
+        for line in self.lines:
+            fields = line.text.strip().split(":")
+            if line.kind in (BLANK, COMMENT):
+                continue
+            if len(fields) != 3 or (fields[0] in owners and not _read_alike(line, fields)):
+                return line
+        return None
 
     def taken(self) -> Iterable[IdRange]:
         """Return every range that any reader might see in the table, whoever owns it."""

@@ -228,6 +228,11 @@ facts:
       description: Which of C(/etc/subuid) and C(/etc/subgid) the user may not read.
       type: list
       elements: str
+    subid_refused:
+      description:
+        - The lines at which a buildah that reads these tables by itself gives them up, with file and number.
+      type: list
+      elements: str
     mapping_error:
       description:
         - What was said when C(newuidmap) and C(newgidmap) were to map the ranges; empty where it worked, V(null) where

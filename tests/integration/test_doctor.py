@@ -416,6 +416,24 @@ def test_what_is_not_the_users_is_not_given_away(host: Host, graphroot: str) -> 
     assert found["commands"] == []
 
 
+@pytest.mark.parametrize("line", ["somebody", "somebody:900000:1000:", "$USER:900000:0x3e8"])
+def test_a_line_at_which_buildah_gives_up_is_shown(host: Host, line: str) -> None:
+    """shadow's programs skip it, or read it, and go on."""
+    usual = host.findings()
+    assert "subid_malformed" not in usual
+    host.sh(f"echo '{host.filled(line)}' >> /etc/subuid")
+    found = host.findings()
+    assert set(found) - set(usual) == {"subid_malformed"}
+    number = len(Path(host.words["BASE"], "etc/subuid").read_text().splitlines())
+    assert found["subid_malformed"]["evidence"] == f"/etc/subuid, line {number}: {host.filled(line)!r}"
+    assert found["subid_malformed"]["commands"] == []
+    assert host.attempt()["finding"] == "subid_malformed"
+    # What the remedy says of a line that nobody can correct.
+    host.sh("sed -i '$s/^/# /' /etc/subuid")
+    assert set(host.findings()) == set(usual)
+    host.build()
+
+
 def test_united_ranges_are_the_same_ids(host: Host) -> None:
     host.build()
     host.sh(CASES["ranges that overlap"][1])

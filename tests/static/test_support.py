@@ -178,6 +178,7 @@ PROVOKED = {
         "subid_covers_account", "netavark_missing", "runtime_missing", "tools_missing", "fuse_missing", "fuse_needless",
         "graphroot_filesystem", "store_not_writable", "store_noexec", "store_nosuid", "disk_full", "disk_low"), BROKEN),
     **dict.fromkeys(("network_helper", "crun_missing", "pause_stale", "ping_group_range", "no_linger"), CURED),
+    "subid_malformed": f"{DOCTOR}::test_a_line_at_which_buildah_gives_up_is_shown",
     "cgroup_hybrid": f"{DOCTOR}::test_a_hybrid_cgroup_hierarchy_is_told",
     "not_unshared": f"{DOCTOR}::test_a_mount_outside_of_the_users_namespace_is_told",
     "selinux_labels": "molecule/selinux/tests/test_selinux.py::"

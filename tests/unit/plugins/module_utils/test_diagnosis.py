@@ -128,6 +128,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("single_mapping", {"mapping_error": "denied", "sys_admin": False}, "CAP_SYS_ADMIN is not to be had"),
     ("single_mapping", {"mapping_error": "denied", "uid_map": ((0, 100000, 65536),)}, "this container lacks ids"),
     ("subid_unreadable", {"subid_closed": ("/etc/subuid",), "subuid": Subids()}, "builder may not read /etc/subuid"),
+    ("subid_malformed", {"subid_refused": ("/etc/subuid, line 2: 'bob'", "/etc/subgid, line 1: '+'")},
+     "/etc/subuid, line 2: 'bob'; /etc/subgid, line 1: '+'"),
     ("tools_missing", without("skopeo"), "skopeo"),
     ("netavark_missing", {"netavark": ""}, "helper directories"),
     ("network_helper", without("pasta"), "pasta, which this buildah uses, is not in PATH"),

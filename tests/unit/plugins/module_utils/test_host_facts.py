@@ -462,6 +462,30 @@ class TestSubids:
         assert (facts.subuid.shared, facts.subuid.covered) == ((), ("2000001 (anna)",))
 
 
+class TestLinesThatBuildahCannotRead:
+    @pytest.fixture(autouse=True)
+    def _tables(self, host: Host) -> None:
+        host.write("/etc/subuid", "builder:100000:65536\nbob\n")
+        host.write("/etc/subgid", "builder:100000:65536\nbuilder:0xdead0000:65536\n")
+
+    def buildah(self, host: Host, content: bytes) -> None:
+        host.write("/usr/bin/buildah", mode=0o755)
+        (host.root / "usr/bin/buildah").write_bytes(content)
+
+    def test_they_are_told_of_one_that_reads_the_tables_itself(self, host: Host) -> None:
+        self.buildah(host, b"\x7fELF, libseccomp.so.2")
+        assert host.facts().subid_refused == (
+            "/etc/subuid, line 2: 'bob'", "/etc/subgid, line 2: 'builder:0xdead0000:65536'")
+
+    @pytest.mark.parametrize("content", [b"\x7fELF, libsubid.so.4", b"#!/bin/sh\nexec buildah"])
+    def test_one_with_libsubid_does_as_shadow(self, host: Host, content: bytes) -> None:
+        self.buildah(host, content)
+        assert host.facts().subid_refused == ()
+
+    def test_without_buildah_nobody_gives_up(self, host: Host) -> None:
+        assert host.facts().subid_refused == ()
+
+
 def test_the_runtime_directory_has_an_owner(host: Host) -> None:
     host.environment["XDG_RUNTIME_DIR"] = "/run/user/7"
     assert (host.facts().runtime_dir, host.facts().runtime_dir_owner) == ("/run/user/7", None)
