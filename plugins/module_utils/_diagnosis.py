@@ -29,6 +29,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._isolation import
     choose,
     has_runtime,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._options import FLOOR
 from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command
 from ansible_collections.rootless.buildah.plugins.module_utils._shadow import root_is_lent
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import outside
@@ -136,7 +137,11 @@ def _single_mapping(facts: Facts) -> str:
 
 def _tools_missing(facts: Facts) -> str:
     missing = [name for name in ("buildah", "skopeo") if name not in facts.tools]
-    return f"not in PATH: {', '.join(missing)}" if missing else ""
+    said = [f"not in PATH: {', '.join(missing)}"] if missing else []
+    found = facts.tools.get("buildah")
+    if found and version(found) < FLOOR:
+        said.append(f"buildah is {found}, {'.'.join(map(str, FLOOR))} is needed")
+    return "; ".join(said)
 
 
 def _netavark_missing(facts: Facts) -> str:
@@ -145,8 +150,9 @@ def _netavark_missing(facts: Facts) -> str:
 
 
 def _network_helper(facts: Facts) -> str:
-    if not isolated_by_runtime(facts):
-        return ""  # chroot isolation shares the network of the host
+    # Chroot isolation shares the network of the host; and which program it is, buildah's version decides.
+    if not isolated_by_runtime(facts) or not facts.tools.get("buildah"):
+        return ""
     if network_command(facts) not in facts.tools:
         return f"{network_command(facts)}, which this buildah uses, is not in PATH"
     return "" if facts.tun_device == "open" else f"/dev/net/tun is {facts.tun_device}"
@@ -185,7 +191,8 @@ def _can_be_native(facts: Facts) -> bool:
 
 def _refused(facts: Facts) -> tuple[str, ...]:
     """Return the file systems on which this buildah makes no overlay without a mount program."""
-    old = version(facts.tools.get("buildah", "")) < ZFS_FROM
+    found = facts.tools.get("buildah")
+    old = bool(found) and version(found) < ZFS_FROM
     return (*MOUNT_PROGRAM_FILESYSTEMS, "zfs") if old else MOUNT_PROGRAM_FILESYSTEMS
 
 

@@ -223,9 +223,10 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         "tools_missing",
         ERROR,
-        "buildah or skopeo is not installed",
-        "Install them: apt install buildah skopeo, or dnf install buildah skopeo (role builder_tools)",
-        by_hand=_PACKAGES,
+        "buildah or skopeo is not installed, or this buildah is older than the collection can work with",
+        "Install them: apt install buildah skopeo, or dnf install buildah skopeo (role builder_tools); a distribution "
+        "whose buildah is too old has to be a newer release of it",
+        by_hand=f"{_PACKAGES}; a newer buildah than the distribution's comes with its next release",
         in_pod=_IMAGE,
     ),
     Finding(

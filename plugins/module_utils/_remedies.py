@@ -268,8 +268,8 @@ def _netavark(facts: Facts) -> list[str]:
 
 
 def network_command(facts: Facts) -> str:
-    """Return what makes the network of RUN steps on this host; one without buildah is like one with an old buildah."""
-    return network_helper(f"version {facts.tools.get('buildah') or '0.0'}", facts.network_command)
+    """Return what makes the network of RUN steps on this host, whose buildah is known."""
+    return network_helper(f"version {facts.tools['buildah']}", facts.network_command)
 
 
 def _network(facts: Facts) -> list[str]:

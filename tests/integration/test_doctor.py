@@ -581,6 +581,17 @@ def test_the_only_runtime_is_missed(host: Host) -> None:
     host.build()
 
 
+def test_a_buildah_that_every_build_refuses_is_told(host: Host) -> None:
+    usual = host.findings()
+    host.sh("printf '#!/bin/sh\necho buildah version 1.23.1\n' > $BASE/old; chmod 755 $BASE/old; "
+            "mount --bind $BASE/old $(command -v buildah)")
+    found = host.findings()
+    assert set(found) - set(usual) == {"tools_missing"}
+    assert found["tools_missing"]["evidence"] == "buildah is 1.23.1, 1.28 is needed"
+    assert found["tools_missing"]["commands"] == [] != found["tools_missing"]["by_hand"]
+    assert "buildah 1.23.1 is too old" in host.attempt()["msg"]
+
+
 @pytest.mark.parametrize("directory, evidence", [("/run", "belongs to uid 0"), ("/run/none", "does not exist")])
 def test_the_runtime_directory_of_somebody_else(host: Host, directory: str, evidence: str) -> None:
     usual = host.findings()
