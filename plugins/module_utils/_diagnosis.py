@@ -30,7 +30,7 @@ from ansible_collections.rootless.buildah.plugins.module_utils._isolation import
     has_runtime,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._options import FLOOR
-from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command
+from ansible_collections.rootless.buildah.plugins.module_utils._remedies import commands_for, network_command, no_home
 from ansible_collections.rootless.buildah.plugins.module_utils._shadow import root_is_lent
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import outside
 
@@ -233,7 +233,13 @@ def _store_lacks(flag: str) -> Callable[[Facts], str]:
 
 
 def _store_not_writable(facts: Facts) -> str:
-    return f"{facts.user} may not write to {facts.store.closed}" if facts.store.closed else ""
+    store = facts.store
+    if not store.unmade:
+        return f"{facts.user} may not write to {store.closed}" if store.closed else ""
+    if no_home(facts):
+        source = f"; {facts.home_source} provides it" if facts.home_source else ""
+        return f"the home {facts.home} does not exist{source}"
+    return f"{store.unmade} does not exist, and {facts.user} cannot make it in {store.closed}"
 
 
 def _left(facts: Facts, least: int, least_inodes: int) -> str:

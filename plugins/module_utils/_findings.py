@@ -330,11 +330,13 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         "store_not_writable",
         ERROR,
-        "the builder user may not write to the image store",
-        "Give what root owns there back to the user with chown USER:, but no file of another owner: those belong to "
-        "images; or set another graphroot (role builder)",
+        "the builder user may not write to the image store or make it; or the user's home, in which it would be, does "
+        "not exist",
+        "Make the home, install -d -m 0700 -o USER -g GROUP HOME; give what root owns below it back to the user with "
+        "chown USER:, but no file of another owner: those belong to images; or set another graphroot (role builder)",
         by_hand="the store is outside of the user's home or has a symbolic link on the way: whether it is the user's "
-        "to take is for the administrator to say; or its file system is mounted read-only",
+        "to take is for the administrator to say; or its file system is mounted read-only; or the home is one that "
+        "an automount or systemd-homed has to provide, or that is to be none",
         in_pod="Set fsGroup: 1000 for a volume of user build, and runAsUser: 0 for one of root; what a claim of "
         "job.cache_claim holds belongs to whoever wrote it",
     ),

@@ -141,6 +141,7 @@ class Store:
     :param free: bytes that users may still write; None where that cannot be told.
     :param free_inodes: how many files they may still make; None where the file system sets no limit.
     :param closed: what the user may not write although it must.
+    :param unmade: what does not exist on the way there and has to be made in ``closed``; empty where all is there.
     :param closed_top: the highest directory on the way there that is another user's.
     :param closed_owner: whose ``closed`` is.
     :param closed_at_home: whether ``closed`` is really the home or below it, and no link leads elsewhere on the way.
@@ -161,6 +162,7 @@ class Store:
     free: Optional[int] = None
     free_inodes: Optional[int] = None
     closed: str = ""
+    unmade: str = ""
     closed_top: str = ""
     closed_owner: Optional[int] = None
     closed_at_home: bool = False
@@ -180,6 +182,8 @@ class Mount:
 class Facts:
     """A host as one user sees it.
 
+    :param home_there: whether the home exists, as far as that can be seen.
+    :param home_source: what provides the home, ``systemd-homed`` or ``an automount``; empty where it just lies there.
     :param has_account: whether passwd or another service of nsswitch.conf knows the user. newuidmap and newgidmap serve
         nobody else (get_my_pwent of shadow).
     :param profile: how this pod builds, POD_ROOT or POD_USER; empty outside of pods.
@@ -227,6 +231,8 @@ class Facts:
     uid: int
     gid: int
     home: str = ""
+    home_there: bool = True
+    home_source: str = ""
     has_account: bool = True
     profile: str = ""
     uid_map: tuple[tuple[int, int, int], ...] = ()
@@ -376,6 +382,8 @@ class Look:
             uid=account.pw_uid,
             gid=account.pw_gid,
             home=account.pw_dir,
+            home_there=self._exists(account.pw_dir) or not self._may_enter(account.pw_dir),
+            home_source=self._home_source(),
             has_account=self._has_account,
             profile=self._profile,
             uid_map=tuple(uid_map),
@@ -548,6 +556,7 @@ class Look:
             free=free,
             free_inodes=free_inodes,
             closed=closed,
+            unmade=self._next(place, graphroot) if closed == place != graphroot and self._may_enter(graphroot) else "",
             closed_top=self._top(closed, graphroot),
             closed_owner=self._uid(closed) if closed else None,
             closed_at_home=f"{closed}/".startswith(f"{home}/") and self._real(closed) == closed,
@@ -589,6 +598,23 @@ class Look:
         while path != "/" and not self._exists(path):
             path = os.path.dirname(path)
         return path
+
+    def _next(self, above: str, path: str) -> str:
+        """Return the first step from a directory down to a path below it."""
+        return os.path.join(above, os.path.relpath(path, above).split(os.sep)[0])
+
+    def _may_enter(self, path: str) -> bool:
+        """Say whether the user sees what is in the nearest directory above a path; otherwise nobody knows what is."""
+        return os.access(self._at(self._nearest(path)), os.X_OK)
+
+    def _home_source(self) -> str:
+        """Return what puts the home into place when its user logs in, or where it is looked at."""
+        home = self._account.pw_dir
+        # The image or directory of a home lies beside it, or elsewhere and its record is here: homectl(1).
+        records = (f"{home}.home", f"{home}.homedir", f"/var/lib/systemd/home/{self._account.pw_name}.identity")
+        if any(map(self._exists, records)):
+            return "systemd-homed"
+        return "an automount" if self._mount(self._nearest(home)).type == "autofs" else ""
 
     def _real(self, path: str) -> str:
         """Return a path without symbolic links."""

@@ -341,7 +341,21 @@ def _move_store(facts: Facts) -> list[str]:
     ]
 
 
+def no_home(facts: Facts) -> bool:
+    """Say whether the store lacks nothing but the home above it."""
+    return not facts.home_there and f"{facts.home}/".startswith(f"{facts.store.unmade}/")
+
+
+def _make_home(facts: Facts) -> list[str]:
+    # Debian's name for a home that is to be none; and of a user without account the home is what the environment says.
+    if facts.home_source or facts.home == "/nonexistent" or not facts.has_account:
+        return []
+    return [f"install -d -m 0700 -o {_q(facts.user)} -g {facts.gid} {_q(facts.home)}"]
+
+
 def _give_back(facts: Facts) -> list[str]:
+    if facts.store.unmade and no_home(facts):
+        return _make_home(facts)
     store, user = facts.store, _q(facts.user)
     # The user chooses graphroot: what lies elsewhere, /etc as well as the system's own store, is not to be given away.
     # What is the user's own and closed all the same is on a file system that nobody may write to.

@@ -135,6 +135,12 @@ facts:
     home:
       description: The user's home directory.
       type: str
+    home_there:
+      description: Whether it exists, as far as that can be seen.
+      type: bool
+    home_source:
+      description: What provides it, V(systemd-homed) or V(an automount), empty where it just lies there.
+      type: str
     has_account:
       description: Whether passwd or another service of nsswitch.conf knows the user; newuidmap serves nobody else.
       type: bool
@@ -339,6 +345,9 @@ facts:
           type: int
         closed:
           description: What the user may not write although it must, empty where there is nothing.
+          type: str
+        unmade:
+          description: What does not exist and has to be made in RV(facts.store.closed), empty where all is there.
           type: str
         closed_top:
           description: The highest directory on the way there that is another user's.

@@ -408,6 +408,27 @@ def test_nothing_is_deleted_while_the_user_is_busy(host: Host) -> None:
     assert [Path(host.words["BASE"], "etc", table).read_text() for table in ("subuid", "subgid")] == tables
 
 
+def test_a_home_that_does_not_exist_is_made_and_nothing_is_given_away(host: Host) -> None:
+    usual = host.findings()
+    host.sh("mkdir -m 755 $BASE/homes; sed -i s,:$HOME:,:$BASE/homes/one/$USER:, /etc/passwd")
+    place = {"env": {"HOME": host.filled("$BASE/homes/one/$USER")}}
+    found = host.findings(**place)
+    assert set(found) - set(usual) == {"store_not_writable"}
+    assert found["store_not_writable"]["evidence"] == host.filled("the home $BASE/homes/one/$USER does not exist")
+    host.carry_out(found["store_not_writable"])
+    assert set(host.findings(**place)) == set(usual)
+    assert not host.attempt(**place).get("failed")
+    assert [Path(host.filled(name)).stat().st_uid for name in ("$BASE/homes/one", "$BASE/homes/one/$USER")] == [
+        0, host.builder.uid]
+
+
+def test_who_cannot_make_a_store_is_told_so(host: Host) -> None:
+    host.sh("printf 'graphroot = \"/srv/%s/images\"\n' $USER >> $HOME/.config/containers/storage.conf")
+    found = host.findings()["store_not_writable"]
+    assert found["evidence"] == host.filled("/srv/$USER does not exist, and $USER cannot make it in /srv")
+    assert found["commands"] == []
+
+
 @pytest.mark.parametrize("graphroot", ["$BASE/images", "/etc/containers", "$HOME/trap/containers"])
 def test_what_is_not_the_users_is_not_given_away(host: Host, graphroot: str) -> None:
     host.sh(f"mkdir -p /etc/containers $HOME/trap; ln -s /etc/containers $HOME/trap; "

@@ -367,6 +367,42 @@ class TestStore:
         host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay overlay rw\n2 1 1:2 / /srv rw - nfs4 s:/x rw\n")
         assert host.facts().store.elsewhere == ""
 
+    @pytest.fixture(name="somebody")
+    def _somebody(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The user is not the one who runs the tests, and may write nothing."""
+        host.account = pwd.struct_passwd((*host.account[:2], host.account.pw_uid + 1, *host.account[3:]))
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+
+    @pytest.mark.usefixtures("somebody")
+    def test_what_would_have_to_be_made_is_known(self, host: Host) -> None:
+        facts = host.facts()
+        assert (facts.home_there, facts.store.closed, facts.store.unmade) == (
+            True, "/home/builder", "/home/builder/.local")
+        (host.root / "home/builder").rmdir()
+        facts = host.facts()
+        assert (facts.home_there, facts.store.closed, facts.store.unmade) == (False, "/home", "/home/builder")
+        (host.root / "home/builder/.local/share/containers/storage").mkdir(parents=True)
+        assert (host.facts().home_there, host.facts().store.unmade) == (True, "")
+
+    @pytest.mark.usefixtures("somebody")
+    def test_what_cannot_be_seen_may_be_there(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        (host.root / "home/builder").rmdir()
+        monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)
+        facts = host.facts()
+        assert (facts.home_there, facts.store.closed, facts.store.unmade) == (True, "/home", "")
+
+    @pytest.mark.parametrize("path", [
+        "/home/builder.home", "/home/builder.homedir/x", "/var/lib/systemd/home/builder.identity",
+    ])
+    def test_homes_that_come_with_their_user_are_known(self, host: Host, path: str) -> None:
+        assert host.facts().home_source == ""
+        host.write(path)
+        assert host.facts().home_source == "systemd-homed"
+
+    def test_homes_that_come_when_they_are_looked_at_are_known(self, host: Host) -> None:
+        host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - ext4 x rw\n2 1 0:5 / /home rw - autofs auto rw\n")
+        assert host.facts().home_source == "an automount"
+
     def test_a_link_leads_to_another_file_system(self, host: Host) -> None:
         (host.root / "srv/with space").mkdir(parents=True)
         (host.root / "home/builder/.local").symlink_to("../../srv/with space")

@@ -55,6 +55,8 @@ def closed(place: str, owner: int, **more: Any) -> Store:
                     "closed_at_home": True, **more})
 
 
+NO_HOME: dict[str, Any] = {
+    "home_there": False, "store": closed("/", 0, closed_at_home=False, unmade="/home", graphroot=STORE.graphroot)}
 EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "a setting, now and at boot": ("userns_off", {}, [
         at_boot("user.max_user_namespaces", "15000"),
@@ -176,6 +178,14 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "a store that has no other place": ("graphroot_filesystem", {"store": STORE}, []),
     "a home of root": ("store_not_writable", {"store": closed("/home/builder", 0)},
                        ["chown -h builder:1002 /home/builder"]),
+    "no home": ("store_not_writable", NO_HOME, ["install -d -m 0700 -o builder -g 1002 /home/builder"]),
+    "no home while its user is away": ("store_not_writable", {**NO_HOME, "home_source": "systemd-homed"}, []),
+    "a home that is to be none": (
+        "store_not_writable", {**NO_HOME, "home": "/nonexistent", "store": closed("/", 0, unmade="/nonexistent")}, []),
+    "no home of nobody": ("store_not_writable", {**NO_HOME, "has_account": False}, []),
+    "a place where the user can make nothing": (
+        "store_not_writable",
+        {"store": closed("/srv", 0, closed_at_home=False, unmade="/srv/a", graphroot="/srv/a/b")}, []),
     "a home that is everybody's": (
         "store_not_writable", {"home": "/var/lib", "store": closed("/var/lib", 0)}, []),
     "a home that is another user's": ("store_not_writable", {"store": closed("/home/builder", 1005)}, []),
