@@ -320,8 +320,8 @@ FINDINGS: tuple[Finding, ...] = (
         "graphroot_filesystem",
         ERROR,
         "the image store is on a file system that cannot hold one: network file systems refuse the owners that images "
-        "need, and on another overlay, and on some others, no overlay can be",
-        "Put graphroot on a local file system such as ext4 or xfs (role builder)",
+        "need, and on another overlay, on an xfs that was made with ftype=0, and on some others, no overlay can be",
+        "Put graphroot on a local file system such as ext4, or xfs with ftype=1 (role builder)",
         by_hand="no local file system has room for images, or role builder keeps the user's storage.conf: the role is "
         "the remedy",
         in_pod="Mount a volume, such as an emptyDir, at the place of the image store: /var/lib/containers of root, "
@@ -564,7 +564,9 @@ TOLD: tuple[tuple[str, str], ...] = (
     ("selinux_labels", r"setting file label on \"[^\"]*\": .*permission denied"),
     # inotify's words for too few watches, which are no matter of a disk.
     ("disk_full", r"(?m)^(?!.*inotify).*([Nn]o space left on device|[Dd]isk quota exceeded)"),
-    ("graphroot_filesystem", r"'overlay' is not supported over \S+"),
+    # Those can hold overlays; so it is the kernel that denies them, and fuse-overlayfs, which would serve, is missing.
+    ("fuse_missing", r"'overlay' is not supported over (extfs|xfs|btrfs|tmpfs|f2fs) at"),
+    ("graphroot_filesystem", r"'overlay' is not supported over \S+|filesystem is formatted without d_type support"),
     ("graphroot_filesystem", r"a network file system with user namespaces is not supported"),
     ("store_not_writable", r"(?m)^Error: (open|mkdir) \S+/(overlay|vfs)[^/\s]*(/\S+)?: permission denied"),
     ("temporary_dir", r"mkdir \S+/rundir/\S+: no such file or directory"),

@@ -60,6 +60,14 @@ READ = {
     "system is unsupported for this graph driver": "graphroot_filesystem",
     "Error: 'overlay' is not supported over <unknown>, a mount_program is required: backing file system is unsupported "
     "for this graph driver": "graphroot_filesystem",
+    **{f"Error: kernel does not support overlay fs: 'overlay' is not supported over {name} at "
+       '"/home/ci/.local/share/containers/storage/overlay": backing file system is unsupported for this graph driver':
+       "fuse_missing" for name in ("extfs", "xfs", "btrfs", "tmpfs", "f2fs")},
+    'Error: kernel does not support overlay fs: \'overlay\' is not supported over ecryptfs at "/home/ci/x": backing '
+    "file system is unsupported for this graph driver": "graphroot_filesystem",
+    "Error: kernel does not support overlay fs: overlay: the backing xfs filesystem is formatted without d_type "
+    "support, which leads to incorrect behavior. Reformat the filesystem with ftype=1 to enable d_type support. "
+    "Running without d_type is not supported.: driver not supported": "graphroot_filesystem",
     # Go and the C library have different words for the same.
     "dpkg: error: failed to write status database: No space left on device": "disk_full",
     'Error: committing container: writing blob: write /home/b/x: disk quota exceeded': "disk_full",
