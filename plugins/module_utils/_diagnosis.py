@@ -182,7 +182,8 @@ def _needs_fuse(facts: Facts) -> bool:
 
 
 def _is_fuse(facts: Facts) -> bool:
-    return facts.store.mount_program.endswith("fuse-overlayfs") or facts.store.made_with_fuse
+    store = facts.store
+    return store.driver != "vfs" and (store.mount_program.endswith("fuse-overlayfs") or store.made_with_fuse)
 
 
 def _can_be_native(facts: Facts) -> bool:

@@ -40,10 +40,12 @@ from ansible_collections.rootless.buildah.plugins.module_utils._shadow import (
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import (
     DEFAULTS,
+    DRIVER,
     HOST,
     STORES,
     read_defaults,
     stores_directory,
+    usual_driver,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
     Host,
@@ -127,7 +129,8 @@ class Store:
     """The image store that the user's builds use.
 
     :param strategy: how builds choose it; with another one than ``host`` there are several, all below ``graphroot``.
-    :param driver: what storage.conf sets; empty where nothing does.
+    :param driver: what builds use; empty where they take overlay if it works, as with a storage.conf that names none.
+    :param driver_set: whether STORAGE_DRIVER or a storage.conf names it; otherwise this buildah has chosen.
     :param mount_program: what the user's storage.conf sets; what the system's sets is for root.
     :param graphroot: where it is or will be.
     :param there: whether it exists.
@@ -150,6 +153,7 @@ class Store:
 
     strategy: str = HOST
     driver: str = ""
+    driver_set: bool = True
     mount_program: str = ""
     graphroot: str = ""
     there: bool = False
@@ -366,7 +370,8 @@ class Look:
         uid_map = self._mapping("uid_map")
         mounts = self._read(MOUNTS) or ""
         directories = self._helper_directories()
-        store = self._store()
+        tools = self._tools()
+        store = self._store(tools)
         runtime = self._environment.get("BUILDAH_RUNTIME", "") or self._setting(_in_toml("runtime"))
         ping = (self._read("/proc/sys/net/ipv4/ping_group_range") or "").split()
         runtime_dir = self._environment.get("XDG_RUNTIME_DIR", "")
@@ -418,7 +423,7 @@ class Look:
             sys_admin=bool(bounding >> CAP_SYS_ADMIN & 1),
             newuidmap=helpers[0],
             newgidmap=helpers[1],
-            tools=self._tools(),
+            tools=tools,
             network_backend=self._setting(_in_toml("network_backend"))
             or (self._read(f"{store.graphroot}/defaultNetworkBackend") or "").strip(),
             netavark=self._program_in(directories, "netavark"),
@@ -512,8 +517,11 @@ class Look:
         places = [os.path.join(directory, name) for directory in directories]
         return next((path for path in places if os.access(self._at(path), os.X_OK)), "")
 
-    def _store(self) -> Store:
-        """Return the store of containers-storage.conf(5) for a rootless user; root of a pod has that of root."""
+    def _store(self, tools: Mapping[str, str]) -> Store:
+        """Return the store of containers-storage.conf(5) for a rootless user; root of a pod has that of root.
+
+        :param tools: as in Facts.
+        """
         home, environment = self._account.pw_dir, self._environment
         root = self._profile == POD_ROOT
         places = "/etc/containers" if root else f"{home}/.config/containers"
@@ -532,15 +540,23 @@ class Look:
             graphroot = graphroot.replace(f"${name}", value)
         # What role builder says counts for builds only, whatever storage.conf names.
         builds = self._defaults()
-        graphroot = stores_directory(builds, f"{home}/{STORES}") or graphroot
-        driver = environment.get("STORAGE_DRIVER") or _toml_value("driver", settings)
+        usual, graphroot = graphroot, stores_directory(builds, f"{home}/{STORES}") or graphroot
+        strategy = builds.get("strategy", HOST)
+        # With a directory of the role's, builds bring a storage.conf along.
+        named = environment.get("STORAGE_DRIVER") or (
+            DRIVER if strategy == HOST and builds.get("graphroot") else _toml_value("driver", settings))
+        own_rules = not named and user is None and not root and tools.get("buildah")
+        driver = named if not own_rules else usual_driver(
+            version(tools["buildah"]), version(self._read("/proc/sys/kernel/osrelease") or ""), self._names(usual),
+            bool(self._find("fuse-overlayfs")))
         place = self._nearest(graphroot)
         mount = self._mount(place)
         free, free_inodes = self._free(place)
         closed = self._closed(graphroot, place)
         return Store(
-            strategy=builds.get("strategy", HOST),
+            strategy=strategy,
             driver=driver,
+            driver_set=bool(named),
             # Of the system's file a user inherits little (containers/storage, types: getRootlessStorageOpts).
             mount_program=_toml_value("mount_program", settings if root else user),
             graphroot=graphroot,
@@ -592,6 +608,12 @@ class Look:
         kind = self._mount(path).type
         unfit = (*NETWORK_FILESYSTEMS, *MOUNT_PROGRAM_FILESYSTEMS, "tmpfs")
         return kind not in unfit and (self._free(path)[0] or 0) >= ROOM
+
+    def _names(self, directory: str) -> list[str]:
+        try:
+            return os.listdir(self._at(directory))
+        except OSError:
+            return []
 
     def _nearest(self, path: str) -> str:
         """Return a path or the nearest directory above it that is there."""

@@ -309,6 +309,13 @@ def _edit(facts: Facts, *expressions: str) -> str:
     return as_user(facts, " ".join(["sed -i", *(f"-e {_q(one)}" for one in expressions), _q(facts.store.config)]))
 
 
+def _new_config(facts: Facts, *settings: str) -> str:
+    """Return how a user who has no storage.conf gets one."""
+    config, directory = _q(facts.store.config), _q(facts.store.config.rpartition("/")[0])
+    text = "".join(rf"{line}\n" for line in ("[storage]", *settings))
+    return as_user(facts, "sh -c " + _q(f"mkdir -p {directory} && printf '{text}' > {config}"))
+
+
 def _drop_mount_program(facts: Facts) -> list[str]:
     store = facts.store
     own = store.config_kind in OWN_CONFIG and not store.made_with_fuse
@@ -318,7 +325,11 @@ def _drop_mount_program(facts: Facts) -> list[str]:
 def _choose_overlay(facts: Facts) -> list[str]:
     store = facts.store
     can_hold = store.filesystem not in (*NETWORK_FILESYSTEMS, *MOUNT_PROGRAM_FILESYSTEMS, "zfs")
-    if not facts.native_overlay or not can_hold or store.config_kind != "sections":
+    if not facts.native_overlay or not can_hold:
+        return []
+    if not store.driver_set:
+        return [_new_config(facts, 'driver = "overlay"')] if store.config_kind == "missing" else []
+    if store.config_kind != "sections":
         return []
     return [_edit(facts, r's/^\([[:space:]]*driver[[:space:]]*=\).*/\1 "overlay"/')]
 
@@ -328,13 +339,11 @@ def _move_store(facts: Facts) -> list[str]:
     if not store.elsewhere or store.config_kind == "managed" or store.strategy != HOST:
         return []
     line = f'graphroot = "{store.elsewhere}"'
-    config, directory = _q(store.config), _q(store.config.rpartition("/")[0])
     driver = "vfs" if store.driver == "vfs" else "overlay"
     write = {
         "sections": _edit(facts, "/^[[:space:]]*graphroot[[:space:]]*=/d", rf"/^\[storage\]/a {line}"),
         "bare": _edit(facts, rf"1i [storage]\n{line}\n"),
-    }.get(store.config_kind) or as_user(facts, "sh -c " + _q(
-        rf"mkdir -p {directory} && printf '[storage]\ndriver = \"{driver}\"\n{line}\n' > {config}"))
+    }.get(store.config_kind) or _new_config(facts, f'driver = "{driver}"', line)
     return [
         f"install -d -m 0700 -o {_q(facts.user)} -g {facts.gid} {_q(store.elsewhere)}",
         write,

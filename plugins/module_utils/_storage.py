@@ -9,7 +9,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import InputError
 
@@ -20,6 +20,10 @@ STRATEGIES = (HOST, PROJECT, ISOLATED)
 DEFAULTS = ".config/rootless.buildah/storage.json"
 #: Where the stores of projects and of single builds are made unless something else is said, below the home.
 STORES = ".local/share/containers/stores"
+#: What builds that bring a storage.conf along use unless they say it.
+DRIVER = "overlay"
+#: What a graphroot has of each driver that was used in it, after the driver's name.
+IMAGES = "-images"
 _PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")
 
 
@@ -47,6 +51,22 @@ def united(given: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, A
     """
     known = {name: value for name, value in given.items() if value}
     return known if known.keys() & {"strategy", "graphroot"} else {**defaults, **known}
+
+
+def usual_driver(buildah: Sequence[int], kernel: Sequence[int], found: Iterable[str], fuse: bool) -> str:
+    """Return the driver that a user gets where nothing names one, neither STORAGE_DRIVER nor any storage.conf.
+
+    The rules are those of containers/storage, types: getRootlessStorageOpts and canUseRootlessOverlay.
+
+    :param buildah: its version.
+    :param kernel: the version of Linux.
+    :param found: the names in the user's graphroot.
+    :param fuse: whether fuse-overlayfs is in PATH.
+    """
+    if tuple(buildah) < (1, 31):  # containers/storage 1.47
+        return "vfs"
+    made = (name[:-len(IMAGES)] for name in sorted(found) if name.endswith(IMAGES))
+    return next(made, "overlay" if fuse or tuple(kernel) >= (5, 13) else "vfs")
 
 
 @dataclass(frozen=True)
@@ -168,7 +188,7 @@ def storage_conf(chosen: Mapping[str, Any]) -> str:
     :param chosen: the module's option ``storage``.
     """
     # JSON's strings and lists are TOML's.
-    lines = ["[storage]", f"driver = {json.dumps(chosen.get('driver') or 'overlay')}"]
+    lines = ["[storage]", f"driver = {json.dumps(chosen.get('driver') or DRIVER)}"]
     for name, settings in {"graphroot": ("graphroot", "rootless_storage_path"), "runroot": ("runroot",)}.items():
         lines += [f"{setting} = {json.dumps(chosen[name])}" for setting in settings if chosen.get(name)]
     stores = json.dumps(list(chosen.get("additional_stores") or ()))

@@ -305,8 +305,13 @@ facts:
               are several, all below RV(facts.store.graphroot).
           type: str
         driver:
-          description: The driver that C(storage.conf) sets, empty where it sets none.
+          description:
+            - The driver that builds use, empty where they take C(overlay) if it works, as with a C(storage.conf) of the
+              user's that names none.
           type: str
+        driver_set:
+          description: Whether C(STORAGE_DRIVER) or a C(storage.conf) names it; otherwise this buildah has chosen it.
+          type: bool
         mount_program:
           description: The mount program that the user's own C(storage.conf) sets, empty where it sets none.
           type: str

@@ -465,6 +465,22 @@ def test_united_ranges_are_the_same_ids(host: Host) -> None:
     host.build()
 
 
+def test_without_any_storage_conf_buildah_takes_vfs(host: Host) -> None:
+    """So does buildah before 1.31, which is Debian 12's: what overlay minds is no trouble, and the other way about."""
+    host.sh("rm -f $HOME/.config/containers/storage.conf /etc/containers/storage.conf")
+    usual = host.findings()
+    host.sh(OVERLAY)
+    assert set(host.findings()) == set(usual)
+    assert not host.attempt().get("failed")
+    host.sh("umount $STORE; mount --bind $HOME $HOME; mount -o remount,bind,noexec $HOME")
+    found = host.findings()
+    assert set(found) - set(usual) == {"store_noexec"}
+    assert host.attempt()["failed"]
+    host.carry_out(found["store_noexec"])
+    assert set(host.findings()) == set(usual)
+    host.build()
+
+
 def test_modes_of_the_users_own_store_do_not_matter(host: Host) -> None:
     usual = host.findings()
     host.sh("mkdir -p $STORE; chown -R $USER: $HOME/.local; chmod 0500 $STORE")

@@ -226,6 +226,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "no fuse where the kernel needs none": {"fuse_device": "missing", **without("fuse-overlayfs")},
     "vfs needs neither": {
         "native_overlay": False, "fuse_device": "missing", "store": replace(STORE, driver="vfs", filesystem="overlay")},
+    "vfs beside what fuse-overlayfs has made": {"store": replace(STORE, driver="vfs", made_with_fuse=True)},
     "fuse-overlayfs on an overlay": {
         "native_overlay": False,
         "store": replace(STORE, filesystem="overlay", mount_program="/usr/bin/fuse-overlayfs")},

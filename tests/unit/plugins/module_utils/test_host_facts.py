@@ -316,6 +316,33 @@ class TestStore:
         assert (store.driver, store.graphroot, store.mount_program) == (
             "overlay", "/srv/with space", "/usr/bin/fuse-overlayfs")
 
+    @pytest.mark.parametrize("buildah, kernel, others, driver", [
+        ("1.28.2", "6.1.0", ["/usr/bin/fuse-overlayfs", "overlay-images/images.json"], "vfs"),
+        ("1.30.0", "6.1.0", [], "vfs"),
+        ("1.31.0", "5.13.0-1", [], "overlay"),
+        ("1.31.0", "5.12.0-1", [], "vfs"),
+        ("1.31.0", "4.18.0-1", ["/usr/bin/fuse-overlayfs"], "overlay"),
+        ("1.39.3", "6.1.0", ["vfs-images/images.json", "vfs-layers/layers.json"], "vfs"),
+        ("1.39.3", "4.18.0", ["overlay-images/images.json", "vfs-images/images.json"], "overlay"),
+    ])
+    def test_where_nothing_names_a_driver_buildah_has_its_own_rules(
+        self, host: Host, buildah: str, kernel: str, others: list[str], driver: str
+    ) -> None:
+        host.program("buildah", PRINTED["buildah"].replace("1.28.2", buildah))
+        host.write("/proc/sys/kernel/osrelease", kernel)
+        for path in others:
+            host.write(path if path[0] == "/" else f"/home/builder/.local/share/containers/storage/{path}", mode=0o755)
+        assert (host.facts().store.driver, host.facts().store.driver_set) == (driver, False)
+        # The file that builds of the role's have when it names a directory, containers/storage's own, the system's.
+        host.write("/home/builder/.config/rootless.buildah/storage.json", '{"graphroot": "/srv/x"}')
+        assert (host.facts().store.driver, host.facts().store.driver_set) == ("overlay", True)
+        (host.root / "home/builder/.config/rootless.buildah/storage.json").unlink()
+        host.write("/home/builder/.config/containers/storage.conf", "[storage]\n")
+        assert (host.facts().store.driver, host.facts().store.driver_set) == ("", False)
+        (host.root / "home/builder/.config/containers/storage.conf").unlink()
+        host.write("/usr/share/containers/storage.conf", '[storage]\ndriver = "btrfs"\n')
+        assert (host.facts().store.driver, host.facts().store.driver_set) == ("btrfs", True)
+
     @pytest.mark.parametrize("text, kept", [("true", True), ("false", False), (None, False)])
     def test_who_made_a_store_keeps_it(self, host: Host, text: str | None, kept: bool) -> None:
         if text is not None:

@@ -172,7 +172,7 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         ["install -d -m 0700 -o builder -g 1002 /srv/b",
          AS_USER + "sh -c " + shlex.quote(
              "mkdir -p /home/builder/.config/containers && "
-             r"""printf '[storage]\ndriver = \"vfs\"\ngraphroot = "/srv/b"\n' > """ + STORE.config)]),
+             r"""printf '[storage]\ndriver = "vfs"\ngraphroot = "/srv/b"\n' > """ + STORE.config)]),
     "a store that the role set": (
         "graphroot_filesystem", {"store": replace(STORE, elsewhere="/srv/b", config_kind="managed")}, []),
     "a store that has no other place": ("graphroot_filesystem", {"store": STORE}, []),
@@ -205,6 +205,15 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "store_noexec", {"store": replace(STORE, config_kind="sections"), "native_overlay": True}, [SET_DRIVER]),
     "vfs without setuid": (
         "store_nosuid", {"store": replace(STORE, config_kind="sections"), "native_overlay": True}, [SET_DRIVER]),
+    "vfs that nothing sets": (
+        "store_noexec", {"store": replace(STORE, driver="vfs", driver_set=False), "native_overlay": True},
+        [AS_USER + "sh -c " + shlex.quote(
+            "mkdir -p /home/builder/.config/containers && "
+            r"""printf '[storage]\ndriver = "overlay"\n' > """ + STORE.config)]),
+    "vfs that is taken because overlay does not work": (
+        "store_noexec", {
+            "store": replace(STORE, driver="vfs", driver_set=False, config_kind="sections"), "native_overlay": True},
+        []),
     "vfs that the system's file sets": ("store_nosuid", {"store": STORE, "native_overlay": True}, []),
     "vfs that the role set": (
         "store_nosuid", {"store": replace(STORE, config_kind="managed"), "native_overlay": True}, []),
