@@ -40,6 +40,9 @@ ENOUGH_NAMESPACES = 100  # each RUN step of each build has some, and other users
 FULL, LOW = 256 * 2**20, ROOM  # bytes: a base image does not fit any more; an application's does not
 FULL_INODES, LOW_INODES = 1000, 50000  # the same in files
 ZFS_FROM = (1, 30, 0)  # containers/storage 1.46 leaves it to the kernel
+# Of those that need a mount program, where containers/storage tries one overlay and then looks for fuse-overlayfs
+# (drivers/overlay: Init). The others are shared disks and hypervisors', of which nothing was seen.
+TRIED_FILESYSTEMS = ("overlay", "aufs", "ecryptfs", "zfs")
 OLDEST_FUSE_OVERLAYFS = (0, 7, 6)
 OLDEST_RUNC = (1, 0, 0)
 
@@ -183,7 +186,17 @@ def _needs_fuse(facts: Facts) -> bool:
 
 def _is_fuse(facts: Facts) -> bool:
     store = facts.store
-    return store.driver != "vfs" and (store.mount_program.endswith("fuse-overlayfs") or store.made_with_fuse)
+    return store.driver != "vfs" and (
+        store.mount_program.endswith("fuse-overlayfs") or store.made_with_fuse or _takes_fuse(facts))
+
+
+def _takes_fuse(facts: Facts) -> bool:
+    """Say whether buildah finds out that an overlay cannot be there and takes fuse-overlayfs by itself.
+
+    A ZFS that could (2.2) and a buildah that does not know it are left out: no distribution has both.
+    """
+    there = facts.store.filesystem in _refused(facts) and facts.store.filesystem in TRIED_FILESYSTEMS
+    return there and not facts.store.mount_program and "fuse-overlayfs" in facts.tools
 
 
 def _can_be_native(facts: Facts) -> bool:
@@ -219,7 +232,7 @@ def _fuse_needless(facts: Facts) -> str:
 
 
 def _graphroot_filesystem(facts: Facts) -> str:
-    native = not (facts.store.mount_program or facts.store.made_with_fuse) and facts.store.driver != "vfs"
+    native = not (facts.store.mount_program or _is_fuse(facts)) and facts.store.driver != "vfs"
     stacked = facts.store.filesystem in _refused(facts) and native
     wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
     return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""

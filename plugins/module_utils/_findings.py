@@ -200,8 +200,9 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         "fuse_missing",
         ERROR,
-        "the image store needs fuse-overlayfs, because users cannot mount overlays here or because it was made with "
-        "it, and fuse-overlayfs cannot run: it or /dev/fuse is missing, or users cannot open the device",
+        "the image store needs fuse-overlayfs, because users cannot mount overlays here, because its file system bears "
+        "none or because it was made with it, and fuse-overlayfs cannot run: it or /dev/fuse is missing, or users "
+        "cannot open the device",
         "Install fuse-overlayfs (role builder_tools) and provide the device: modprobe fuse, chmod 0666 /dev/fuse "
         "(role fuse)",
         by_hand="this kernel has no module fuse to load, or a container has to be started with the device",
@@ -321,7 +322,8 @@ FINDINGS: tuple[Finding, ...] = (
         ERROR,
         "the image store is on a file system that cannot hold one: network file systems refuse the owners that images "
         "need, and on another overlay, on an xfs that was made with ftype=0, and on some others, no overlay can be",
-        "Put graphroot on a local file system such as ext4, or xfs with ftype=1 (role builder)",
+        "Put graphroot on a local file system such as ext4, or xfs with ftype=1 (role builder); or install "
+        "fuse-overlayfs, which buildah takes by itself on an overlay, eCryptfs or such an xfs",
         by_hand="no local file system has room for images, or role builder keeps the user's storage.conf: the role is "
         "the remedy",
         in_pod="Mount a volume, such as an emptyDir, at the place of the image store: /var/lib/containers of root, "

@@ -347,7 +347,18 @@ def _move_store(facts: Facts) -> list[str]:
     return [
         f"install -d -m 0700 -o {_q(facts.user)} -g {facts.gid} {_q(store.elsewhere)}",
         write,
+        *([_try_overlays_anew(facts)] if driver == "overlay" else []),
     ]
+
+
+def _try_overlays_anew(facts: Facts) -> str:
+    """Return how buildah forgets that no overlay could be; else it says so of the new place, too, until a reboot.
+
+    containers/storage, drivers/overlay: cachedFeatureCheck; in the directory of _user.buildah_runtime_dir.
+    """
+    base = facts.session_dir or f"/var/tmp/containers-user-{facts.uid}/containers"
+    places = (f"{base}/overlay/overlay-false", f"{base}/containers/overlay/overlay-false")
+    return as_user(facts, " ".join(["rm -f", *map(_q, places)]))
 
 
 def no_home(facts: Facts) -> bool:

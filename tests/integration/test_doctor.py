@@ -98,6 +98,7 @@ class Host:
             "PATH": os.environ["PATH"], "LC_ALL": "C",
             # Where they are before something else lies there.
             **{name.upper(): shutil.which(name) or "" for name in ("newuidmap", "newgidmap", "skopeo", "crun")},
+            "FUSE_OVERLAYFS": shutil.which("fuse-overlayfs") or "",
         }
 
     def close(self) -> None:
@@ -268,7 +269,8 @@ CASES = {
     "a full disk": ("disk_full", f"{FILL} mount -o remount,size=600m $STORE", "buildah rmi --prune"),
     "a disk that is nearly full": ("disk_low", f"{FILL} mount -o remount,size=2300m $STORE", "buildah rmi --prune"),
     "a store on an overlay": (
-        "graphroot_filesystem", f"{OVERLAY} mkdir $BASE/lib; mount --bind $BASE/lib /var/lib",
+        "graphroot_filesystem",
+        f"mount --bind /dev/null $FUSE_OVERLAYFS; {OVERLAY} mkdir $BASE/lib; mount --bind $BASE/lib /var/lib",
         "/var/lib/$USER-containers"),
     "a store of root": ("store_not_writable", "mkdir -p $STORE", "find ./.local -xdev -uid 0"),
     "a store that is another user's": (
@@ -463,6 +465,19 @@ def test_united_ranges_are_the_same_ids(host: Host) -> None:
     first, last = int(host.words["FIRST"]), int(host.words["LAST"])
     assert seen["subuid"]["ranges"] == seen["subgid"]["ranges"] == [{"start": first, "count": last - first + 1000}]
     host.build()
+
+
+def test_buildah_takes_fuse_overlayfs_on_an_overlay_by_itself(host: Host) -> None:
+    usual = host.findings()
+    # Its run-time directory, of which a host that boots so has none, says that overlays are native.
+    host.sh(f"rm -rf /var/tmp/containers-user-$UID_; {DEVICE.format(mode=600)} {OVERLAY}")
+    found = host.findings()
+    assert set(found) - set(usual) == {"fuse_missing"}
+    assert host.attempt()["finding"] == "fuse_missing"
+    host.carry_out(found["fuse_missing"])
+    assert set(host.findings()) == set(usual)
+    host.build()
+    host.sh("rm -rf /var/tmp/containers-user-$UID_")
 
 
 def test_without_any_storage_conf_buildah_takes_vfs(host: Host) -> None:

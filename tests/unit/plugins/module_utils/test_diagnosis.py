@@ -160,9 +160,13 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("fuse_needless", {"store": replace(STORE, mount_program="/usr/bin/fuse-overlayfs")}, "/usr/bin/fuse-overlayfs"),
     ("fuse_needless", {"store": replace(STORE, made_with_fuse=True)}, "was made with fuse-overlayfs"),
     ("graphroot_filesystem", {"store": replace(STORE, filesystem="nfs4")}, "on nfs4"),
-    ("graphroot_filesystem", {"store": replace(STORE, filesystem="overlay")}, "on overlay"),
+    # With fuse-overlayfs in PATH buildah takes it there by itself.
+    ("graphroot_filesystem", {"store": replace(STORE, filesystem="overlay"), **without("fuse-overlayfs")},
+     "on overlay"),
+    ("fuse_missing", {"store": replace(STORE, filesystem="overlay"), "fuse_device": "closed"}, "/dev/fuse is closed"),
     ("graphroot_filesystem", {"store": replace(STORE, filesystem="lustre")}, "on lustre"),
-    ("graphroot_filesystem", {"store": replace(STORE, filesystem="zfs"), **without(buildah="1.28.2", slirp4netns="")},
+    ("graphroot_filesystem", {"store": replace(STORE, filesystem="zfs"), **without(
+        "fuse-overlayfs", buildah="1.28.2", slirp4netns="")},
      "on zfs"),
     ("store_not_writable", {"store": replace(STORE, closed="/s/overlay-images/images.lock")}, "images.lock"),
     ("store_not_writable", {"home_there": False, "store": replace(STORE, closed="/", unmade="/home")},
@@ -226,6 +230,9 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "no fuse where the kernel needs none": {"fuse_device": "missing", **without("fuse-overlayfs")},
     "vfs needs neither": {
         "native_overlay": False, "fuse_device": "missing", "store": replace(STORE, driver="vfs", filesystem="overlay")},
+    "fuse-overlayfs that buildah finds on an overlay": {"store": replace(STORE, filesystem="overlay")},
+    "fuse-overlayfs that an old buildah finds on zfs": {
+        "store": replace(STORE, filesystem="zfs"), **without(buildah="1.28.2", slirp4netns="")},
     "vfs beside what fuse-overlayfs has made": {"store": replace(STORE, driver="vfs", made_with_fuse=True)},
     "fuse-overlayfs on an overlay": {
         "native_overlay": False,

@@ -166,7 +166,8 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "graphroot_filesystem", {"store": replace(STORE, elsewhere="/srv/builder-containers", config_kind="sections")},
         ["install -d -m 0700 -o builder -g 1002 /srv/builder-containers",
          AS_USER + "sed -i -e '/^[[:space:]]*graphroot[[:space:]]*=/d' "
-         r"""-e '/^\[storage\]/a graphroot = "/srv/builder-containers"' """ + STORE.config]),
+         r"""-e '/^\[storage\]/a graphroot = "/srv/builder-containers"' """ + STORE.config,
+         AS_USER + "rm -f /run/user/1001/overlay/overlay-false /run/user/1001/containers/overlay/overlay-false"]),
     "a store that cannot stay, without a file": (
         "graphroot_filesystem", {"store": replace(STORE, elsewhere="/srv/b", driver="vfs")},
         ["install -d -m 0700 -o builder -g 1002 /srv/b",
