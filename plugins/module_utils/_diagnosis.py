@@ -39,6 +39,7 @@ ENOUGH_IN_POD = ENOUGH_IDS - 2  # of those that a pod has one is the user's own,
 ENOUGH_NAMESPACES = 100  # each RUN step of each build has some, and other users have theirs
 FULL, LOW = 256 * 2**20, ROOM  # bytes: a base image does not fit any more; an application's does not
 FULL_INODES, LOW_INODES = 1000, 50000  # the same in files
+NO_CNI_FROM = (1, 35, 0)  # containers/common 0.58
 ZFS_FROM = (1, 30, 0)  # containers/storage 1.46 leaves it to the kernel
 # Of those that need a mount program, where containers/storage tries one overlay and then looks for fuse-overlayfs
 # (drivers/overlay: Init). The others are shared disks and hypervisors', of which nothing was seen.
@@ -148,7 +149,14 @@ def _tools_missing(facts: Facts) -> str:
 
 
 def _netavark_missing(facts: Facts) -> str:
-    wanted = "buildah" in facts.tools and facts.network_backend != "cni"
+    found = facts.tools.get("buildah")
+    if not found:
+        return ""
+    # An older one takes CNI where netavark is missing and nobody demands it.
+    with_cni = version(found) < NO_CNI_FROM
+    if facts.network_backend == "cni" and facts.network_backend_named and not with_cni:
+        return f"containers.conf sets network_backend to cni, which buildah {found} does not have"
+    wanted = facts.network_backend == "netavark" or not with_cni
     return "it is in none of buildah's helper directories" if wanted and not facts.netavark else ""
 
 

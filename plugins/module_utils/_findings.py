@@ -125,9 +125,9 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         "netavark_missing",
         ERROR,
-        "netavark is not where buildah looks for it",
-        "Install netavark (role builder_tools)",
-        by_hand=_PACKAGES,
+        "netavark is not where buildah looks for it, or containers.conf demands CNI, which buildah lacks from 1.35 on",
+        "Install netavark (role builder_tools), and take network_backend = \"cni\" out of containers.conf",
+        by_hand=f"{_PACKAGES}; who has set network_backend has a reason to be asked for",
         in_pod=f"{_IMAGE}, or install netavark in yours, in one of buildah's helper directories",
     ),
     Finding(
@@ -550,7 +550,7 @@ TOLD: tuple[tuple[str, str], ...] = (
     ("newuidmap", r"exec: \\?\"new[ug]idmap|writing \\?\".*\\?\" to /proc/\d+/[ug]id_map: .*not permitted"),
     ("subid_missing", r"potentially insufficient UIDs or GIDs available in user namespace"),
     ("subid_missing", r"error setting owner(ship)? of .*: l?chown .*: invalid argument"),
-    ("netavark_missing", r"could not find \"netavark\""),
+    ("netavark_missing", r"could not find \"netavark\"|cni support is not enabled in this build"),
     ("network_helper", r"failed to read from slirp4netns sync pipe|pasta failed with exit code"),
     ("network_helper", r"could not find (slirp4netns|pasta)"),
     ("cgroup_hybrid", r"cgroups in hybrid mode not supported"),

@@ -215,6 +215,7 @@ class Facts:
     :param sys_admin: whether CAP_SYS_ADMIN could be had; containers usually cannot.
     :param tools: version by program, empty where it tells none; those that are missing are left out.
     :param network_backend: what makes networks, ``netavark`` or ``cni``; empty where nothing says it.
+    :param network_backend_named: whether containers.conf says it; otherwise the image store remembers it.
     :param netavark: its path where buildah looks for it, otherwise empty.
     :param netavark_elsewhere: where it is instead.
     :param helper_directory: the first directory in which buildah looks for it.
@@ -269,6 +270,7 @@ class Facts:
     newgidmap: IdHelper = IdHelper()
     tools: Mapping[str, str] = field(default_factory=dict)
     network_backend: str = ""
+    network_backend_named: bool = False
     netavark: str = ""
     netavark_elsewhere: str = ""
     helper_directory: str = ""
@@ -373,6 +375,7 @@ class Look:
         tools = self._tools()
         store = self._store(tools)
         runtime = self._environment.get("BUILDAH_RUNTIME", "") or self._setting(_in_toml("runtime"))
+        backend = self._setting(_in_toml("network_backend"))
         ping = (self._read("/proc/sys/net/ipv4/ping_group_range") or "").split()
         runtime_dir = self._environment.get("XDG_RUNTIME_DIR", "")
         temporary_dir = self._environment.get("TMPDIR", "")
@@ -424,8 +427,9 @@ class Look:
             newuidmap=helpers[0],
             newgidmap=helpers[1],
             tools=tools,
-            network_backend=self._setting(_in_toml("network_backend"))
+            network_backend=backend
             or (self._read(f"{store.graphroot}/defaultNetworkBackend") or "").strip(),
+            network_backend_named=bool(backend),
             netavark=self._program_in(directories, "netavark"),
             netavark_elsewhere=self._program_in(HELPER_DIRECTORIES, "netavark") or self._find("netavark"),
             helper_directory=directories[0],

@@ -260,6 +260,8 @@ def _single_mapping(facts: Facts) -> list[str]:
 
 
 def _netavark(facts: Facts) -> list[str]:
+    if facts.network_backend == "cni" and facts.network_backend_named:
+        return []
     if not facts.netavark_elsewhere:
         # Packages put it where buildah looks by default.
         return _install(facts, "netavark") if facts.helper_directory in ("", *HELPER_DIRECTORIES) else []

@@ -277,6 +277,9 @@ facts:
     network_backend:
       description: What makes networks, V(netavark) or V(cni), empty where nothing says it.
       type: str
+    network_backend_named:
+      description: Whether C(containers.conf) says it; otherwise the image store remembers it.
+      type: bool
     netavark:
       description: Where C(netavark) is, empty where buildah does not find it.
       type: str

@@ -467,6 +467,17 @@ def test_united_ranges_are_the_same_ids(host: Host) -> None:
     host.build()
 
 
+def test_buildah_1_28_does_without_netavark_until_it_has_had_it(host: Host) -> None:
+    usual = host.findings()
+    host.sh("rm -rf $STORE; mount --bind /dev/null /usr/lib/podman/netavark")
+    assert set(host.findings()) == set(usual)
+    assert not host.attempt().get("failed")
+    assert Path(host.filled("$STORE/defaultNetworkBackend")).read_text() == "cni"
+    host.sh("echo -n netavark > $STORE/defaultNetworkBackend")
+    assert set(host.findings()) - set(usual) == {"netavark_missing"}
+    assert host.attempt()["finding"] == "netavark_missing"
+
+
 def test_buildah_takes_fuse_overlayfs_on_an_overlay_by_itself(host: Host) -> None:
     usual = host.findings()
     # Its run-time directory, of which a host that boots so has none, says that overlays are native.

@@ -98,6 +98,7 @@ def without(*names: str, **others: str) -> dict[str, Any]:
     return {"tools": {**{name: text for name, text in TOOLS.items() if name not in names}, **others}}
 
 
+OLD = without("pasta", slirp4netns="", buildah="1.34.9")  # the last one with CNI
 # How a pod of profile A differs from a host.
 POD: dict[str, Any] = {
     "profile": "a", "uid_map": ((0, 2147549184, 65536),), "capabilities": ("SETUID", "SETGID", "SETFCAP"),
@@ -135,6 +136,11 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("tools_missing", {**without("buildah", "pasta"), "store": replace(STORE, filesystem="zfs")},
      "not in PATH: buildah"),
     ("netavark_missing", {"netavark": ""}, "helper directories"),
+    ("netavark_missing", {"netavark": "", "network_backend": "netavark", **OLD}, "helper directories"),
+    ("netavark_missing", {"network_backend": "cni", "network_backend_named": True},
+     "containers.conf sets network_backend to cni"),
+    # What the image store remembers of CNI turns into netavark.
+    ("netavark_missing", {"network_backend": "cni", "netavark": ""}, "helper directories"),
     ("network_helper", without("pasta"), "pasta, which this buildah uses, is not in PATH"),
     ("network_helper", without("pasta", slirp4netns=""), "pasta, which"),
     ("network_helper", without(buildah="1.28.2"), "slirp4netns, which"),
@@ -240,7 +246,10 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "fuse-overlayfs where nothing else serves": {
         "store": replace(STORE, filesystem="lustre", mount_program="/usr/bin/fuse-overlayfs")},
     "zfs, since buildah leaves it to the kernel": {"store": replace(STORE, filesystem="zfs")},
-    "no netavark where networks are made otherwise": {"network_backend": "cni", "netavark": ""},
+    "no netavark where networks are made otherwise": {"network_backend": "cni", "netavark": "", **OLD},
+    "no netavark where CNI is the way out": {"netavark": "", **OLD},
+    "CNI where it can be had": {"network_backend": "cni", "network_backend_named": True, **OLD},
+    "CNI that the image store remembers": {"network_backend": "cni"},
     "another mount program on an overlay": {"store": replace(STORE, filesystem="overlay", mount_program="/opt/mount")},
     "fuse-overlayfs on an overlay of a kernel that needs none elsewhere": {
         "store": replace(STORE, filesystem="overlay", mount_program="/usr/bin/fuse-overlayfs")},

@@ -52,6 +52,9 @@ READ = {
     'command required for rootless mode with multiple IDs: exec: "newuidmap": executable file not found': "newuidmap",
     "cannot find UID/GID for user ci: open /etc/subuid: no such file or directory": "subid_missing",
     "could not find slirp4netns, the network namespace can't be configured": "network_helper",
+    # containers/common, libnetwork/network
+    'Error: cni support is not enabled in this build, only netavark. Got unsupported network backend "cni"':
+        "netavark_missing",
     # containers/common, libnetwork/pasta
     "could not find pasta, the network namespace can't be configured": "network_helper",
     "pasta failed with exit code 1:\nFailed to open() /dev/net/tun: No such file or directory": "network_helper",

@@ -175,6 +175,13 @@ def test_settings_are_read_from_files(host: Host, path: str, text: str, name: st
     assert vars(host.facts())[name] == expected
 
 
+def test_who_says_what_makes_networks_is_known(host: Host) -> None:
+    host.write("/home/builder/.local/share/containers/storage/defaultNetworkBackend", "netavark")
+    assert (host.facts().network_backend, host.facts().network_backend_named) == ("netavark", False)
+    host.write("/etc/containers/containers.conf", '[network]\nnetwork_backend = "cni"\n')
+    assert (host.facts().network_backend, host.facts().network_backend_named) == ("cni", True)
+
+
 def test_netavark_is_looked_for_where_containers_conf_says(host: Host) -> None:
     host.write("/opt/helpers/netavark", "", 0o755)
     host.write("/usr/lib/podman/netavark", "", 0o755)

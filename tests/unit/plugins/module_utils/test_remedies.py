@@ -146,6 +146,8 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "netavark in another directory": (
         "netavark_missing", {"netavark_elsewhere": "/usr/lib/podman/netavark", "helper_directory": "/opt/my helpers"},
         ["mkdir -p '/opt/my helpers' && ln -sf /usr/lib/podman/netavark '/opt/my helpers/netavark'"]),
+    "CNI that is demanded": (
+        "netavark_missing", {"network_backend": "cni", "network_backend_named": True, "netavark": "/x"}, []),
     "netavark for a directory that no package knows": ("netavark_missing", {"helper_directory": "/opt"}, []),
     "pasta": ("network_helper", {}, [APT[0], APT[1].format("passt")]),
     "slirp4netns": ("network_helper", {"tools": {"buildah": "1.28.2"}}, [APT[0], APT[1].format("slirp4netns")]),
