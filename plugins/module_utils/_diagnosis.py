@@ -87,7 +87,8 @@ def _subid_missing(facts: Facts) -> str:
         return ""  # what is in it cannot be told
     if not facts.has_account:
         return f"no account has the uid {facts.uid}, and newuidmap serves nobody else"
-    return _of_both(facts, lambda ids: "" if ids.ranges else f"no range of {facts.user}")
+    unread = f"this buildah reads the files only: {'; '.join(facts.subid_unread)}" if facts.subid_unread else ""
+    return _of_both(facts, lambda ids: "" if ids.ranges else f"no range of {facts.user}") or unread
 
 
 def _subid_unreadable(facts: Facts) -> str:

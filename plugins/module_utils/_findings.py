@@ -117,7 +117,9 @@ FINDINGS: tuple[Finding, ...] = (
         "subid_missing",
         ERROR,
         "the builder user has no or too few subordinate ids",
-        "Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid)",
+        "Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid); where another "
+        "service gives them and this buildah reads the files only, write the same ranges into /etc/subuid and "
+        "/etc/subgid",
         by_hand="usermod cannot give the ranges: another service than the files answers for them, a range stands under "
         "the uid, no ids are left, or the uid is no account's",
         in_pod=_SUBIDS,

@@ -208,6 +208,8 @@ class Facts:
     :param subid_service: which service of nsswitch.conf answers for subordinate ids.
     :param subid_closed: the tables that the user may not read.
     :param subid_refused: the lines at which this buildah gives up the tables, in words; the programs of shadow do not.
+    :param subid_unread: what the files say otherwise than the service that answers, where this buildah reads the files
+        only; in words.
     :param subid_tables: what a new range has to keep clear of; not returned.
     :param mapping_error: what was said when newuidmap and newgidmap were to map the ranges; empty: it works, None: not
         tried, because something else is known to stand in the way.
@@ -262,6 +264,7 @@ class Facts:
     subgid: Subids = Subids()
     subid_closed: tuple[str, ...] = ()
     subid_refused: tuple[str, ...] = ()
+    subid_unread: tuple[str, ...] = ()
     subid_tables: Optional[Host] = None
     mapping_error: Optional[str] = None
     no_new_privs: bool = False
@@ -363,6 +366,12 @@ class Look:
             path for path in (SUBUID, SUBGID) if self._exists(path) and not os.access(self._at(path), os.R_OK)
         )
         refused = [(table.path, line) for table in tables for line in [table.refused(*names)] if line]
+        otherwise = [
+            f"{service} gives {_listed(ids.ranges)}, {table.path} {_listed(table.granted_to(*names))}"
+            for table, ids in zip(tables, (subuid, subgid))
+            if ids.ranges and not set() < set(table.granted_to(*names)) <= set(ids.ranges)
+        ] if service != "files" else []
+        reads_tables = bool(refused or otherwise) and self._reads_tables()
         helpers = (
             self._id_helper("newuidmap", "cap_setuid", CAP_SETUID),
             self._id_helper("newgidmap", "cap_setgid", CAP_SETGID),
@@ -418,7 +427,8 @@ class Look:
             subgid=subgid,
             subid_closed=closed,
             subid_refused=tuple(f"{path}, line {line.number}: {line.text!r}" for path, line in refused)
-            if refused and self._reads_tables() else (),
+            if reads_tables else (),
+            subid_unread=tuple(otherwise) if reads_tables else (),
             subid_tables=Host(tables[0], tables[1], Limits.parse(self._read("/etc/login.defs") or ""), uids, gids,
                               unmapped=outside(uid_map) + outside(self._mapping("gid_map"))),
             mapping_error=self._try_mapping(subuid.ranges, subgid.ranges) if mappable else None,
@@ -872,6 +882,10 @@ def _search(pattern: str, text: Optional[str]) -> str:
     bare = re.sub(r"(?m)^\s*#.*$", "", text or "")
     match = re.search(pattern, bare)
     return match.group(1) if match else ""
+
+
+def _listed(ranges: Sequence[IdRange]) -> str:
+    return " ".join(map(str, ranges)) or "nothing"
 
 
 def _in_toml(name: str) -> str:

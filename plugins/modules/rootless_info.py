@@ -98,7 +98,8 @@ findings:
       description: What to do, with the command and the role that does it.
       type: str
       sample: >-
-        Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid)
+        Allocate them: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER (role subid); where another
+        service gives them and this buildah reads the files only, write the same ranges into /etc/subuid and /etc/subgid
     commands:
       description:
         - The same as complete command lines for a shell of root's on this host, in their order, with its users, ids,
@@ -237,6 +238,11 @@ facts:
     subid_refused:
       description:
         - The lines at which a buildah that reads these tables by itself gives them up, with file and number.
+      type: list
+      elements: str
+    subid_unread:
+      description:
+        - What these tables say otherwise than the service that answers, where this buildah reads the tables only.
       type: list
       elements: str
     mapping_error:

@@ -28,6 +28,7 @@ import pytest
 import yaml
 
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import finding_for
+from ansible_collections.rootless.buildah.tests.integration import test_subid
 from ansible_collections.rootless.buildah.tests.integration.harness import CHECKOUT, PYTHON, Builder
 from ansible_collections.rootless.buildah.tests.tools.checkout import ENVIRONMENT
 
@@ -453,6 +454,26 @@ def test_a_line_at_which_buildah_gives_up_is_shown(host: Host, line: str) -> Non
     assert host.attempt()["finding"] == "subid_malformed"
     # What the remedy says of a line that nobody can correct.
     host.sh("sed -i '$s/^/# /' /etc/subuid")
+    assert set(host.findings()) == set(usual)
+    host.build()
+
+
+def test_ranges_that_a_service_gives_have_to_be_in_the_files_for_this_buildah(host: Host) -> None:
+    usual = host.findings()
+    source = test_subid.TestOtherServices.PLUGIN.replace("rbsuba", host.builder.name).replace("false", "true")
+    plugin = f"{host.words['BASE']}/libsubid_rbtd.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", plugin, "-x", "c", "-"], check=True, input=source, text=True)
+    libraries = host.builder.run(["sh", "-c", "ldd $(command -v getsubids) | grep -o '/[^ ]*/libsubid'"]).stdout.strip()
+    host.sh(f"{PACKAGES} cp {plugin} {os.path.dirname(libraries)}; echo subid: rbtd >> /etc/nsswitch.conf; "
+            "sed -i /^$USER:/d /etc/subuid /etc/subgid")
+    found = host.findings()
+    assert set(found) - set(usual) == {"subid_missing"}
+    assert found["subid_missing"]["evidence"].startswith(
+        "this buildah reads the files only: rbtd gives 7000000:65536, /etc/subuid nothing; ")
+    assert found["subid_missing"]["commands"] == []
+    assert host.attempt()["finding"] == "subid_missing"
+    # As the remedy has it.
+    host.sh("for file in /etc/subuid /etc/subgid; do echo $USER:7000000:65536 >> $file; done")
     assert set(host.findings()) == set(usual)
     host.build()
 

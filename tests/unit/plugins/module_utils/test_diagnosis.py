@@ -117,6 +117,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("subid_missing", {"subuid": Subids(), "subgid": Subids()}, "/etc/subuid: no range of builder; /etc/subgid: no"),
     ("subid_missing", {"subgid": Subids()}, "/etc/subgid: no range of builder"),
     ("subid_missing", {"subuid": Subids(), "subid_service": "sss"}, "sss, subuid: no range of builder"),
+    ("subid_missing", {"subid_service": "sss", "subid_unread": ("sss gives 1:2, /etc/subuid nothing",)},
+     "this buildah reads the files only: sss gives 1:2, /etc/subuid nothing"),
     ("subid_missing", {"subuid": Subids(), "subgid": Subids(), "has_account": False}, "no account has the uid 1001"),
     ("subid_short", {"subuid": Subids((IdRange(100000, 1000), IdRange(300000, 1000)))}, "2000 ids of 65536"),
     ("subid_short", {"subgid": Subids((IdRange(100000, 65535),))}, "/etc/subgid: 65535 ids of 65536"),

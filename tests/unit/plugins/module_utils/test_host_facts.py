@@ -552,6 +552,22 @@ class TestLinesThatBuildahCannotRead:
         self.buildah(host, content)
         assert host.facts().subid_refused == ()
 
+    @pytest.mark.parametrize("subuid, content, unread", [
+        ("bob:1:1\n", b"\x7fELF", ("sss gives 2000000:65536, /etc/subuid nothing",)),
+        ("builder:100000:65536\n", b"\x7fELF", ("sss gives 2000000:65536, /etc/subuid 100000:65536",)),
+        ("builder:2000000:65536\n", b"\x7fELF", ()),
+        ("", b"\x7fELF libsubid.so.4", ()),
+    ])
+    def test_ranges_of_another_service_have_to_be_in_files_for_it(
+        self, host: Host, subuid: str, content: bytes, unread: tuple[str, ...]
+    ) -> None:
+        self.buildah(host, content)
+        host.write("/etc/nsswitch.conf", "subid: sss\n")
+        host.program("getsubids", "0: builder 2000000 65536\n")
+        host.write("/etc/subuid", subuid)
+        host.write("/etc/subgid", "builder:2000000:65536\n")
+        assert host.facts().subid_unread == unread
+
     def test_without_buildah_nobody_gives_up(self, host: Host) -> None:
         assert host.facts().subid_refused == ()
 
