@@ -214,8 +214,8 @@ def _can_be_native(facts: Facts) -> bool:
 
 def _refused(facts: Facts) -> tuple[str, ...]:
     """Return the file systems on which this buildah makes no overlay without a mount program."""
-    found = facts.tools.get("buildah")
-    old = bool(found) and version(found) < ZFS_FROM
+    found = facts.tools.get("buildah", "")
+    old = found and version(found) < ZFS_FROM
     return (*MOUNT_PROGRAM_FILESYSTEMS, "zfs") if old else MOUNT_PROGRAM_FILESYSTEMS
 
 

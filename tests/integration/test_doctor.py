@@ -414,13 +414,13 @@ def test_nothing_is_deleted_while_the_user_is_busy(host: Host) -> None:
 def test_a_home_that_does_not_exist_is_made_and_nothing_is_given_away(host: Host) -> None:
     usual = host.findings()
     host.sh("mkdir -m 755 $BASE/homes; sed -i s,:$HOME:,:$BASE/homes/one/$USER:, /etc/passwd")
-    place = {"env": {"HOME": host.filled("$BASE/homes/one/$USER")}}
-    found = host.findings(**place)
+    home = {"HOME": host.filled("$BASE/homes/one/$USER")}
+    found = host.findings(env=home)
     assert set(found) - set(usual) == {"store_not_writable"}
     assert found["store_not_writable"]["evidence"] == host.filled("the home $BASE/homes/one/$USER does not exist")
     host.carry_out(found["store_not_writable"])
-    assert set(host.findings(**place)) == set(usual)
-    assert not host.attempt(**place).get("failed")
+    assert set(host.findings(env=home)) == set(usual)
+    assert not host.attempt(env=home).get("failed")
     assert [Path(host.filled(name)).stat().st_uid for name in ("$BASE/homes/one", "$BASE/homes/one/$USER")] == [
         0, host.builder.uid]
 
