@@ -1,11 +1,13 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of containers.conf(5): where they are, and the environment that they give to containers tools. Pure."""
+"""The files of containers.conf(5): where they are, and the environment that they give to containers tools."""
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import re
 from typing import Iterable, Iterator, Mapping, Optional
 
@@ -43,9 +45,34 @@ def engine_environment(texts: Iterable[str]) -> list[str]:
     return found
 
 
+def variable(name: str, texts: Iterable[str]) -> str:
+    """Return what the files set a variable of the environment to, empty where they do not.
+
+    :param texts: the files' texts in their order.
+    """
+    said = (pair.partition("=") for pair in engine_environment(texts))
+    return next((value for found, _sign, value in said if found == name), "")
+
+
 def files(home: str) -> list[str]:
     """Return patterns of the files that a user's tools read, in their order."""
     return [name.format(home=home) for name in FILES]
+
+
+def read(home: str, root: str = "/") -> list[str]:
+    """Return the texts of these files in their order; one that cannot be read says nothing.
+
+    :param root: where the host's files are.
+    """
+    found = []
+    for pattern in files(home):
+        for path in sorted(glob.glob(os.path.join(root, pattern.lstrip("/")))):
+            try:
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                    found.append(file.read())
+            except OSError:
+                continue
+    return found
 
 
 def engine_conf(environment: Mapping[str, str], others: str = "", usual: Optional[Mapping[str, str]] = None) -> str:

@@ -465,7 +465,7 @@ class Engine:
             hide=hide,
             stores=self._store.paths,
             log_path=self._state.new_log(str(inputs.image)),
-            isolation=inputs["isolation"] or choose(observe_host(self._environment["PATH"])),
+            isolation=inputs["isolation"] or choose(observe_host(self._environment["PATH"], home())),
         )
         # A build sees of hidden places only what is there when it begins.
         for path in (self._store.graphroot, self._store.runroot):

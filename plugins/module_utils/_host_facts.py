@@ -414,7 +414,8 @@ class Look:
             settings_closed=self._read_only("/proc/sys"),
             kernel=(self._read("/proc/sys/kernel/osrelease") or "").strip(),
             cgroup=cgroup_hierarchy(self._root),
-            isolation=self._environment.get("BUILDAH_ISOLATION", "") or self._isolation(),
+            isolation=self._environment.get("BUILDAH_ISOLATION", "")
+            or containers_conf.variable("BUILDAH_ISOLATION", containers_conf.read(self._account.pw_dir, self._root)),
             max_user_namespaces=self._number("/proc/sys/user/max_user_namespaces"),
             unprivileged_userns_clone=self._number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restrict_unprivileged_userns=self._number(
@@ -509,18 +510,9 @@ class Look:
     def _setting(self, pattern: str) -> str:
         """Return what the last of the configuration files says; Python has no reader of TOML before 3.11."""
         found = ""
-        for text in self._containers_conf():
+        for text in containers_conf.read(self._account.pw_dir, self._root):
             found = _search(pattern, text) or found
         return found
-
-    def _containers_conf(self) -> list[str]:
-        paths = (path for pattern in containers_conf.files(self._account.pw_dir)
-                 for path in sorted(glob.glob(self._at(pattern))))
-        return [self._read(os.path.join("/", os.path.relpath(path, self._root))) or "" for path in paths]
-
-    def _isolation(self) -> str:
-        said = (pair.partition("=") for pair in containers_conf.engine_environment(self._containers_conf()))
-        return next((value for name, _sign, value in said if name == "BUILDAH_ISOLATION"), "")
 
     def _helper_directories(self) -> list[str]:
         listed = re.findall(r"\"([^\"]+)\"", self._setting(r"(?s)helper_binaries_dir\s*=\s*\[(.*?)\]"))

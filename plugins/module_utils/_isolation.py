@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+from ansible_collections.rootless.buildah.plugins.module_utils import _containers_conf as containers_conf
 from ansible_collections.rootless.buildah.plugins.module_utils._errors import CommandError
 from ansible_collections.rootless.buildah.plugins.module_utils._process import Runner
 
@@ -28,7 +29,7 @@ class HostFacts:
 
     :param cgroup: V2, HYBRID, V1 or NONE.
     :param programs: those that are installed, of RUNTIMES at least.
-    :param requested: the value of BUILDAH_ISOLATION.
+    :param requested: the value of BUILDAH_ISOLATION, in the environment or in containers.conf.
     :param proc_masked: no process here can mount /proc anew, as runtimes do for each RUN step.
     """
 
@@ -104,8 +105,12 @@ def proc_masked(mounts: str, unshare: Callable[..., Optional[tuple[int, str]]]) 
     return answer is not None and answer[0] != 0 and "mount /proc failed" in answer[1]
 
 
-def observe(path: str) -> HostFacts:
-    """Look at this host; ``path`` is the search path for programs."""
+def observe(path: str, home: str) -> HostFacts:
+    """Look at this host.
+
+    :param path: the search path for programs.
+    :param home: of the user who builds.
+    """
 
     def unshare(*words: str) -> Optional[tuple[int, str]]:
         try:
@@ -119,6 +124,7 @@ def observe(path: str) -> HostFacts:
     return HostFacts(
         cgroup=cgroup_hierarchy(),
         programs=[name for name in RUNTIMES if shutil.which(name, path=path)],
-        requested=os.environ.get("BUILDAH_ISOLATION"),
+        requested=os.environ.get("BUILDAH_ISOLATION")
+        or containers_conf.variable("BUILDAH_ISOLATION", containers_conf.read(home)),
         proc_masked=proc_masked(mounts, unshare),
     )

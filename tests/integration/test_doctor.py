@@ -592,6 +592,20 @@ def test_version_1_of_cgroups_runs_steps(host: Host, beside: str) -> None:
     assert not built.get("failed"), built
 
 
+def test_chroot_that_containers_conf_asks_for_hides_the_hosts_processes(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As role builder leaves it where no runtime works: the environment of a build says nothing."""
+    monkeypatch.delitem(host.builder.environment, "BUILDAH_ISOLATION")
+    host.sh("mount -t cgroup2 cgroup2 /sys/fs/cgroup; mkdir -p $HOME/.config/containers; "
+            "printf '[engine]\\nenv = [\"BUILDAH_ISOLATION=chroot\"]\\n' > $HOME/.config/containers/containers.conf")
+    assert len([name for name in os.listdir("/proc") if name.isdecimal()]) > 30
+    built = host.attempt(containerfile_content=(
+        'FROM scratch\nCOPY --chmod=755 busybox /\n'
+        'RUN ["/busybox", "sh", "-c", "set -- /proc/[0-9]*; test $# -lt 30"]\n'))
+    assert not built.get("failed"), built
+
+
 def test_a_runtime_that_can_mount_no_proc_is_told(host: Host) -> None:
     """As in a container of Docker's or Podman's that may make namespaces: parts of its /proc are covered."""
     unset = {"BUILDAH_ISOLATION": ""}

@@ -108,26 +108,38 @@ def program(directory: Path, name: str, mode: int = 0o755) -> str:
 class TestObserve:
     @pytest.mark.parametrize("name, found", [("crun", True), ("runc", True), ("crun2", False), ("kata-runtime", False)])
     def test_a_runtime_is_crun_or_runc(self, tmp_path: Path, name: str, found: bool) -> None:
-        assert observe(program(tmp_path, name)).programs == ([name] if found else [])
+        assert observe(program(tmp_path, name), "").programs == ([name] if found else [])
 
     def test_it_is_looked_for_all_along_the_search_path(self, tmp_path: Path) -> None:
-        assert observe(f"{tmp_path / 'none'}:{program(tmp_path / 'bin', 'runc')}").programs
+        assert observe(f"{tmp_path / 'none'}:{program(tmp_path / 'bin', 'runc')}", "").programs
 
     def test_a_file_that_cannot_be_run_is_none(self, tmp_path: Path) -> None:
-        assert not observe(program(tmp_path, "crun", 0o644)).programs
+        assert not observe(program(tmp_path, "crun", 0o644), "").programs
 
     def test_the_search_path_of_this_process_does_not_matter(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", program(tmp_path, "crun"))
-        assert not observe(str(tmp_path / "none")).programs
+        assert not observe(str(tmp_path / "none"), "").programs
 
-    @pytest.mark.parametrize("value", ["chroot", "", None])
-    def test_a_wish_comes_from_buildahs_own_variable(self, monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    @pytest.mark.parametrize("variable, file, requested", [
+        ("chroot", "oci", "chroot"),
+        # What role builder writes where no runtime works.
+        ("", "chroot", "chroot"),
+        (None, "chroot", "chroot"),
+        (None, None, ""),
+    ])  # fmt: skip
+    def test_a_wish_comes_from_buildahs_own_variable_or_from_containers_conf(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, file: str | None, requested: str
+    ) -> None:
         monkeypatch.delenv("BUILDAH_ISOLATION", raising=False)
-        if value is not None:
-            monkeypatch.setenv("BUILDAH_ISOLATION", value)
-        assert observe("").requested == value
+        if variable is not None:
+            monkeypatch.setenv("BUILDAH_ISOLATION", variable)
+        if file is not None:
+            place = tmp_path / ".config/containers/containers.conf.d/50-rootless-buildah.conf"
+            place.parent.mkdir(parents=True)
+            place.write_text(f'[engine]\nenv = ["BUILDAH_ISOLATION={file}"]\n')
+        assert observe("", str(tmp_path)).requested == requested
 
     @pytest.mark.parametrize("covered", [False, True])
     def test_proc_is_tried_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, covered: bool) -> None:
@@ -138,4 +150,4 @@ class TestObserve:
         mounts = tmp_path / "mountinfo"
         mounts.write_text(COVERED if covered else UNCOVERED)
         monkeypatch.setattr("ansible_collections.rootless.buildah.plugins.module_utils._isolation.MOUNTS", str(mounts))
-        assert observe(path).proc_masked is covered
+        assert observe(path, "").proc_masked is covered
