@@ -72,6 +72,7 @@ class FilterModule:
             "fuse_plan": lambda seen, requested="auto": choices.fuse_plan(requested, **seen),
             "go_duration": choices.go_duration,
             "helper_kind": lambda seen: choices.helper_kind(**seen),
+            "image_places": places.image_places,
             "known_registries": registry.known,
             "label_plan": labels.label_plan,
             "listeners": listeners,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The directories of images that the role builder makes, and those that it may take away. Pure."""
+"""The directories of images that roles make, and those that they may take away. Pure."""
 
 from __future__ import annotations
 
@@ -45,6 +45,20 @@ def owned_places(places: Iterable[str], seen: Iterable[str], uid: str) -> list[s
     """
     lines = set(seen)
     return [place for place in places if f"{uid} {place}" in lines]
+
+
+def image_places(place: str, noted: Sequence[str], seen: Iterable[str], uid: str) -> list[str]:
+    """Return what goes with the images of a registry: what its role made, and elsewhere what only registries make.
+
+    :param place: where the registry has its images now.
+    :param noted: the directories that the role made for images; each goes as a whole.
+    :param seen: ``stat --format='%u %n'`` of all of them.
+    """
+    lines = list(seen)
+    there_before = [place] if place not in noted else []
+    # Source: rootfs and version of distribution's storage drivers (registry/storage/paths.go, "/docker/registry/").
+    return owned_places(noted, lines, uid) + [
+        f"{owned}/docker/registry" for owned in owned_places(there_before, lines, uid)]
 
 
 def empty_places(directories: Iterable[str], children: Iterable[str], gone: Iterable[str]) -> list[str]:

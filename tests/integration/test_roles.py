@@ -1127,6 +1127,47 @@ class TestRegistry:
         finally:
             host.away("build_registry", variables)
 
+    def test_only_what_the_role_made_goes_with_the_images(self, host: Host) -> None:
+        theirs, registry = "/srv/theirs", "docker-registry"
+        wish = {"build_registry_storage": f"{theirs}/"}
+        host.sh(f"install -d -m 751 {theirs}; echo kept > {theirs}/file")
+        before = host.look()
+        try:
+            for arguments in ([], ["--check"]):
+                refused = host.role("build_registry", wish, *arguments)
+                assert f"{theirs} cannot hold the registry's images: it was there before" in refused.words
+                assert f"chown {registry}: {theirs}" in refused.words
+                assert refused.count("changed") == 0
+            assert differences(before, host.look()) == []
+
+            host.sh(f"chown {registry}: {theirs}")
+            assert host.role("build_registry", wish).changed > 0
+            assert host.run(["stat", "-c", "%U %a", theirs]).strip() == f"{registry} 751"
+            host.sh(f"mkdir -p {theirs}/docker/registry/v2; chown -R {registry}: {theirs}/docker")
+            assert host.away("build_registry", wish, "--check").changed > 0
+            assert host.away("build_registry", wish).changed > 0
+            assert host.sh(f"cd {theirs}; find . -type f -o -name registry") == "./file\n"
+        finally:
+            host.away("build_registry", wish)
+            host.sh(f"rm -rf {theirs}")
+
+    def test_what_the_role_made_for_images_goes_when_they_go(self, host: Host) -> None:
+        wish = {"build_registry_storage": "/srv/new one/registry"}
+        before = host.look()
+        try:
+            assert host.role("build_registry", wish).changed > 0
+            assert host.sh("stat -c '%U %a' '/srv/new one' '/srv/new one/registry'").splitlines() == [
+                "root 755", "docker-registry 750"]
+            kept = {**wish, "build_registry_state": "absent"}
+            assert host.role("build_registry", kept).changed > 0
+            assert host.role("build_registry", kept).changed == 0
+            assert host.run(["ls", "/srv/new one"]).strip() == "registry"
+            # Whoever names the storage no longer gets what is noted removed all the same.
+            assert host.away("build_registry").changed > 0
+            assert differences(before, host.look()) == []
+        finally:
+            host.away("build_registry", wish)
+
 
 def silent_host(host: Host) -> dict[str, Any]:
     """Return the variables of a host that does not answer."""

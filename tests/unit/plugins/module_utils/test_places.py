@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rootless.buildah.plugins.module_utils._places import empty_places, owned_places, place_plan
+from ansible_collections.rootless.buildah.plugins.module_utils._places import (
+    empty_places,
+    image_places,
+    owned_places,
+    place_plan,
+)
 
 HOME = "/home/ci"
 
@@ -46,6 +51,23 @@ def test_it_asks_for_places_and_all_above() -> None:
 def test_a_noted_place_of_somebody_else_is_not_the_users() -> None:
     seen = ["7 /srv/a b", "0 /srv/b", "17 /srv/c"]
     assert owned_places(["/srv/a b", "/srv/b", "/srv/c", "/srv/d"], seen, "7") == ["/srv/a b"]
+
+
+@pytest.mark.parametrize("place, noted, seen, going", [
+    ("/srv/r", ["/srv/r"], ["7 /srv/r"], ["/srv/r"]),
+    ("/srv/r", ["/srv/r", "/srv/old"], ["7 /srv/r", "7 /srv/old"], ["/srv/r", "/srv/old"]),
+    # It was there before, and only what registries make is theirs.
+    ("/srv/r", [], ["7 /srv/r"], ["/srv/r/docker/registry"]),
+    ("/srv/r", ["/srv/old"], ["7 /srv/r", "0 /srv/old"], ["/srv/r/docker/registry"]),
+    ("/srv", [], ["0 /srv"], []),
+    ("/srv/r", ["/srv/r"], [], []),
+])  # fmt: skip
+def test_only_what_a_registry_made_goes_with_its_images(
+    place: str, noted: list[str], seen: list[str], going: list[str]
+) -> None:
+    assert image_places(place, noted, seen, "7") == going
+    # Without the user nothing is known to be the registry's.
+    assert image_places(place, noted, seen, "") == []
 
 
 @pytest.mark.parametrize("children, gone, found", [
