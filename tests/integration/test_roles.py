@@ -152,6 +152,16 @@ class Host:
         return self.ansible(f"rootless.buildah.{playbook}", self.inventory(groups), everything, *arguments)
 
 
+def certificate(place: Path, name: str) -> dict[str, str]:
+    """Return the role's variables for a new certificate of 127.0.0.1, which is its own authority."""
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(place / f"{name}.key"),
+            "-out", str(place / f"{name}.crt")]
+    subprocess.run(argv, check=True, capture_output=True)
+    made, key = ((place / f"{name}.{ending}").read_text(encoding="ascii") for ending in ("crt", "key"))
+    return {"build_registry_tls_certificate": made, "build_registry_tls_key": key, "build_registry_tls_ca": made}
+
+
 def differences(before: State, after: State) -> list[str]:
     return [
         f"{part}: {name}: {before[part].get(name, 'absent')} -> {after[part].get(name, 'absent')}"
@@ -1126,6 +1136,34 @@ class TestRegistry:
             assert "DNS:registry.example" in host.run(ask)
         finally:
             host.away("build_registry", variables)
+
+    def test_a_given_certificate_takes_the_place_of_the_roles_own_and_the_other_way_round(
+        self, host: Host, tmp_path: Path
+    ) -> None:
+        directory = "/etc/rootless-buildah-registry"
+        own: dict[str, Any] = {"build_registry_tls": True}
+        given = {**own, **certificate(tmp_path, "given")}
+        served = (f"openssl s_client -connect 127.0.0.1:{PORT} < /dev/null 2> /dev/null | "
+                  "openssl x509 -noout -subject")
+        try:
+            for variables, name in ((own, "rootless.buildah registry"), (given, "given"),
+                                    (own, "rootless.buildah registry")):  # fmt: skip
+                assert host.role("build_registry", variables, "--check").changed > 0
+                done = host.role("build_registry", variables, "-vvvv", "--diff")
+                assert done.changed > 0
+                assert "PRIVATE" not in done.output
+                assert given["build_registry_tls_key"].splitlines()[1] not in done.output
+                # Its verification has asked by the authority that it tells other plays about.
+                assert host.sh(served).strip() == f"subject=CN = {name}"
+                assert host.role("build_registry", variables).changed == 0
+            host.away("build_registry")
+            assert host.run(["ls", directory], check=False).startswith("ls: ")
+            host.write(f"{directory}/tls.crt", "theirs\n")
+            refused = host.role("build_registry", given)
+            assert f"{directory}/tls.crt was written by somebody else" in refused.words
+        finally:
+            host.away("build_registry")
+            host.sh(f"rm -rf {directory}")
 
     def test_only_what_the_role_made_goes_with_the_images(self, host: Host) -> None:
         theirs, registry = "/srv/theirs", "docker-registry"
