@@ -43,9 +43,6 @@ options:
       directory_mode:
         description: As O(directory_mode).
         type: str
-      secret:
-        description: As O(secret).
-        type: bool
       state:
         description: As O(state).
         type: str
@@ -68,6 +65,11 @@ options:
     required: true
   content:
     description: The text, without the marker line. Needed with O(state=present).
+    type: str
+  secret_content:
+    description:
+      - O(content) of a file that is nobody else's to see. Neither result nor diff nor log shows it, or what was there
+        before. So the task needs no C(no_log), which would hide why it failed as well.
     type: str
   comment:
     description:
@@ -100,10 +102,6 @@ options:
     default: false
   overwrite:
     description: Whether a file that somebody else wrote may be replaced; it is kept and put back by O(state=absent).
-    type: bool
-    default: false
-  secret:
-    description: Whether the content is a secret, so that no diff shows it. Set C(no_log) on the task as well.
     type: bool
     default: false
   state:
@@ -201,20 +199,22 @@ from ansible_collections.rootless.buildah.plugins.module_utils._file_keeper impo
 )
 
 #: What an entry of ``files`` may say for itself.
-OF_EACH = ("comment", "mode", "directory_mode", "secret")
+OF_EACH = ("comment", "mode", "directory_mode")
 OF_ALL = ("role", "owner", "group", "as_owner", "overwrite")
 
 
 def wishes(params: dict[str, Any]) -> list[tuple[FileOptions, str | None]]:
     """Return each file with its options and its content, None for one that shall go."""
-    common = FileOptions(path="", **{name: params[name] for name in (*OF_EACH, *OF_ALL)})
+    common = FileOptions(
+        path="", secret=params["secret_content"] is not None, **{name: params[name] for name in (*OF_EACH, *OF_ALL)})
+    shared = params["secret_content"] if common.secret else params["content"]
     found = []
     for entry in [params] if params["files"] is None else params["files"]:
         own = {name: entry[name] for name in ("path", *OF_EACH) if entry[name] is not None}
         state = entry["state"] or params["state"]
-        content = entry["content"] if entry["content"] is not None else params["content"]
+        content = entry["content"] if entry["content"] is not None else shared
         if state == "present" and content is None:
-            raise InputError(f"{entry['path']} shall be present and has no content", "", "Give content")
+            raise InputError(f"{entry['path']} shall be present and has no content", "", "Give its content")
         found.append((replace(common, **own), content if state == "present" else None))
     if params["others"] == "absent":
         named = {options.path for options, _content in found} | set(params["others_except"])
@@ -236,7 +236,6 @@ def result(params: dict[str, Any], done: list[dict[str, Any]]) -> dict[str, Any]
 
 def main() -> None:
     state = {"type": "str", "choices": ["present", "absent"]}
-    secret = {"type": "bool", "no_log": False}
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path"},
@@ -249,7 +248,6 @@ def main() -> None:
                     "comment": {"type": "str"},
                     "mode": {"type": "str"},
                     "directory_mode": {"type": "str"},
-                    "secret": secret,
                     "state": state,
                 },
             },
@@ -257,6 +255,7 @@ def main() -> None:
             "others_except": {"type": "list", "elements": "path", "default": []},
             "role": {"type": "str", "required": True},
             "content": {"type": "str"},
+            "secret_content": {"type": "str", "no_log": True},
             "comment": {"type": "str", "default": "#"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": ""},
@@ -264,11 +263,10 @@ def main() -> None:
             "directory_mode": {"type": "str", "default": "0755"},
             "as_owner": {"type": "bool", "default": False},
             "overwrite": {"type": "bool", "default": False},
-            "secret": {**secret, "default": False},
             "state": {**state, "default": "present"},
         },
         required_one_of=[("path", "files")],
-        mutually_exclusive=[("path", "files")],
+        mutually_exclusive=[("path", "files"), ("content", "secret_content"), ("files", "secret_content")],
         required_if=[("others", "absent", ["files"])],
         supports_check_mode=True,
     )

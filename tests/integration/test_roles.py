@@ -9,6 +9,7 @@ The machines are Debian 12 in namespaces. Ansible reaches them as it reaches any
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -1205,6 +1206,51 @@ class TestRegistry:
             assert differences(before, host.look()) == []
         finally:
             host.away("build_registry", wish)
+
+
+# The files that hold a secret: where they are, whose, and what makes the role write one.
+SECRET = "canary-Gq7vX2"
+SECRET_FILES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "builder": (f"/home/{USER}/.config/containers/auth.json", USER, {
+        "builder_registries": [{"registry": "login.example", "username": "ci", "password": SECRET}]}),
+    "build_registry": ("/etc/rootless-buildah-registry/password", "root", {"build_registry_password": SECRET}),
+    "build_registry htpasswd": ("/etc/rootless-buildah-registry/htpasswd", "root", {"build_registry_password": SECRET}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SECRET_FILES)
+def test_a_secret_file_of_somebody_else_is_told_and_no_secret_is(host: Host, case: str) -> None:
+    role = case.split(" ", maxsplit=1)[0]
+    path, owner, variables = SECRET_FILES[case]
+    theirs = "their-canary-Kp3mZ8"
+    host.sh(f"getent passwd {USER} || useradd --create-home {USER}")
+    host.write(path, theirs + "\n", 0o600)
+    host.sh(f"chown -R {owner}: $(dirname {path})")
+    # As they are, in base64 (alone and in a login) and as hashes.
+    hashes = [hashlib.sha256(f"{text}\n".encode()).hexdigest() for text in (SECRET, theirs)]
+    parts = [SECRET, theirs, "Y2FuYXJ5", "dGhlaXIt", "Y2k6Y2FuYXJ5", "$2y$", *hashes]
+    outputs = []
+    try:
+        for arguments in (["--check"], []):
+            refused = host.role(role, variables, "-vvvv", "--diff", *arguments)
+            assert refused.status != 0
+            assert f"{path} was written by somebody else and is left alone" in refused.words
+            assert f"set {role}_overwrite: true" in refused.words
+            # Of what no_log hides, new versions of Ansible show the message; this they do not.
+            assert "+another secret" in refused.output
+            outputs.append(refused.output)
+        for wish, arguments in (({f"{role}_overwrite": True}, []), ({}, ["--check"])):
+            done = host.role(role, {**variables, **wish}, "-vvvv", "--diff", *arguments)
+            assert done.status == 0, done.output
+            outputs.append(done.output)
+        outputs.append(host.away(role, variables, "-vvvv", "--diff").output)
+        assert host.run(["cat", path]) == theirs + "\n"
+        for output in outputs:
+            assert [part for part in parts if part in output] == []
+    finally:
+        host.away(role)
+        host.sh(f"rm -f {path}; userdel --remove {USER} 2>/dev/null || true; rm -rf /etc/rootless-buildah-registry "
+                "/etc/containers/containers.conf.d /var/tmp/containers-user-* /tmp/containers-user-* /tmp/podman-run-*")
 
 
 def silent_host(host: Host) -> dict[str, Any]:
