@@ -163,6 +163,19 @@ def certificate(place: Path, name: str) -> dict[str, str]:
     return {"build_registry_tls_certificate": made, "build_registry_tls_key": key, "build_registry_tls_ca": made}
 
 
+def told_why_it_does_not_start(host: Host, place: Path) -> None:
+    """Give the registry a certificate and the key of another one, and expect its own words."""
+    one, other = certificate(place, "one"), certificate(place, "other")
+    mixed = {"build_registry_tls": True, **one, "build_registry_tls_key": other["build_registry_tls_key"]}
+    failed = host.role("build_registry", mixed)
+    assert failed.status != 0
+    assert f"Nobody listens on port {PORT}" in failed.words
+    assert "private key does not match public key" in failed.words
+    assert "Remedy: correct the setting that it names" in failed.words
+    # The kernel's table is nothing to read.
+    assert "local_address" not in failed.words
+
+
 def differences(before: State, after: State) -> list[str]:
     return [
         f"{part}: {name}: {before[part].get(name, 'absent')} -> {after[part].get(name, 'absent')}"
@@ -348,6 +361,34 @@ class TestBareHost:
         ask = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{PORT}/v2/')"
         assert "401" in bare.run(["python3", "-c", ask], check=False)
         assert bare.run(["stat", "-c", "%U %a", "/etc/rootless-buildah-registry/password"]).strip() == "root 600"
+
+    def test_the_registry_may_have_a_port_of_root_and_keep_images_below_a_home(self, bare: Host) -> None:
+        home = "/home/rbroles-images"
+        bare.sh(f"install -d -m 700 {home}")
+        wish = {"build_registry_port": 443, "build_registry_storage": f"{home}/registry"}
+        begin = ("import base64, urllib.request as r; word = open('/etc/rootless-buildah-registry/password').read(); "
+                 "word = base64.b64encode(('builder:' + word.strip()).encode()).decode(); "
+                 "print(r.urlopen(r.Request('http://127.0.0.1:443/v2/one/blobs/uploads/', method='POST', "
+                 "headers={'Authorization': 'Basic ' + word})).status)")
+        try:
+            assert bare.role("build_registry", wish).changed > 0
+            assert bare.run(["python3", "-c", begin]).strip() == "202"
+            assert "one" in bare.run(["ls", f"{home}/registry/docker/registry/v2/repositories"])
+            assert bare.role("build_registry", wish).changed == 0
+            # It sees nothing else below homes.
+            unit = bare.run(["systemctl", "show", "--property=MainPID", "--value", "rootless-buildah-registry"]).strip()
+            assert bare.run(["ls", "-A", f"/proc/{unit}/root/home"]).split() == ["rbroles-images"]
+        finally:
+            bare.away("build_registry", wish)
+            bare.sh(f"rm -rf {home}")
+            assert bare.role("build_registry").status == 0
+
+    def test_a_registry_that_does_not_start_is_told_with_the_journal(self, bare: Host, tmp_path: Path) -> None:
+        try:
+            told_why_it_does_not_start(bare, tmp_path)
+        finally:
+            bare.away("build_registry")
+            assert bare.role("build_registry").status == 0
 
     def test_check_mode_of_the_way_back_predicts_and_changes_nothing(self, bare: Host) -> None:
         ready = bare.look()
@@ -1204,6 +1245,22 @@ class TestRegistry:
             # Whoever names the storage no longer gets what is noted removed all the same.
             assert host.away("build_registry").changed > 0
             assert differences(before, host.look()) == []
+        finally:
+            host.away("build_registry", wish)
+
+    def test_a_registry_that_does_not_start_is_told_with_its_log(self, host: Host, tmp_path: Path) -> None:
+        try:
+            told_why_it_does_not_start(host, tmp_path)
+        finally:
+            host.away("build_registry")
+
+    def test_a_port_that_only_root_may_have(self, host: Host) -> None:
+        host.sh("echo 1024 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
+        wish = {"build_registry_port": 443}
+        try:
+            assert host.role("build_registry", wish).changed > 0
+            assert host.role("build_registry", wish).changed == 0
+            assert host.run(["ps", "-o", "user:20=", "-C", "docker-registry"]).strip() == "docker-registry"
         finally:
             host.away("build_registry", wish)
 
