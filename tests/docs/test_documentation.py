@@ -70,7 +70,7 @@ def test_the_role_that_a_remedy_names_exists(finding: Finding) -> None:
     # For these a task's own options are the remedy, a command, or nothing.
     assert named or finding.id in {
         "not_unshared", "pod_host_users", "pod_image_volume", "pod_container", "pod_evicted", "pod_disrupted",
-        "pod_memory", "pod_deadline", "temporary_dir", "subid_unreadable", "selinux_labels",
+        "pod_memory", "pod_deadline", "temporary_dir", "subid_malformed", "subid_unreadable", "selinux_labels",
         "single_mapping"}  # fmt: skip
 
 
