@@ -153,7 +153,7 @@ def test_links_arrive_as_links_wherever_they_lead(ground: Ground) -> None:
     assert ground.bring(("~/ctx", "ctx"))[0] > 0
     assert whole(dest) == whole(source)
     assert whole(source)["current"] == ("link", "v1/")
-    for _ in range(2):
+    for _each in range(2):
         assert ground.bring(("~/ctx", "ctx"))[0] == 0
         assert whole(dest) == whole(source)
 
