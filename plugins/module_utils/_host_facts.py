@@ -8,6 +8,7 @@ Needs no rights and changes nothing. In a pod, how the pod is confined belongs t
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import pwd
@@ -415,7 +416,7 @@ class Look:
             kernel=(self._read("/proc/sys/kernel/osrelease") or "").strip(),
             cgroup=cgroup_hierarchy(self._root),
             isolation=self._environment.get("BUILDAH_ISOLATION", "")
-            or containers_conf.variable("BUILDAH_ISOLATION", containers_conf.read(self._account.pw_dir, self._root)),
+            or containers_conf.variable("BUILDAH_ISOLATION", self._containers_conf),
             max_user_namespaces=self._number("/proc/sys/user/max_user_namespaces"),
             unprivileged_userns_clone=self._number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restrict_unprivileged_userns=self._number(
@@ -507,10 +508,14 @@ class Look:
 
     # -- settings of containers/common and containers/storage
 
+    @functools.cached_property
+    def _containers_conf(self) -> list[str]:
+        return containers_conf.read(self._account.pw_dir, self._root)
+
     def _setting(self, pattern: str) -> str:
         """Return what the last of the configuration files says; Python has no reader of TOML before 3.11."""
         found = ""
-        for text in containers_conf.read(self._account.pw_dir, self._root):
+        for text in self._containers_conf:
             found = _search(pattern, text) or found
         return found
 
