@@ -176,9 +176,11 @@ def _names(directory: str) -> list[str]:
 
 def _harmless(directory: str, name: str) -> bool:
     """Whether an entry of a directory for everybody's temporary files stays in sight."""
+    if _ANSIBLE.match(name) or _OTHER_SECRETS.match(name):
+        return False
     path = os.path.join(directory, name)
-    # What the user may not open anyway would only cost a mount.
-    return not _ANSIBLE.match(name) and not _OTHER_SECRETS.match(name) and os.access(path, os.R_OK)
+    # What the user can neither read nor pass through would only cost a mount.
+    return os.access(path, os.R_OK) or os.access(path, os.X_OK)
 
 
 def inside(path: str, directory: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Iterator
@@ -210,6 +212,22 @@ def test_what_a_killed_run_leaves_goes_with_the_next_one_whatever_its_strategy(s
         assert left(shop.builder)
         shop.build(**recipe(shop, STEP), storage=storage)
         assert left(shop.builder) == []
+
+
+def test_a_home_below_a_temporary_directory_that_nobody_may_list_is_in_sight(library: Path) -> None:
+    """Chroot isolation takes what is of no use to the build out of sight there."""
+    place = Path(tempfile.mkdtemp(prefix="passage-", dir="/var/tmp"))
+    place.chmod(0o711)
+    builder = Builder(f"rbth-{os.getpid()}", library)
+    try:
+        subprocess.run(["usermod", "--move-home", "--home", place / "home", builder.name], check=True)
+        builder.home = place / "home"
+        builder.environment["HOME"] = str(builder.home)
+        context = builder.context("context", {"data": "one", "Containerfile": "FROM scratch\nCOPY data /\n"})
+        assert builder.build(name="localhost/passage", path=str(context), isolation="chroot")["changed"]
+    finally:
+        builder.remove()
+        place.rmdir()
 
 
 def test_the_roles_file_decides_where_the_task_does_not(shop: Workshop) -> None:
