@@ -14,13 +14,14 @@ from typing import Any, Callable
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, ERROR, Finding
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
     CAPABILITIES,
-    MOUNT_PROGRAM_FILESYSTEMS,
     NETWORK_FILESYSTEMS,
     POD_ROOT,
     POD_USER,
     ROOM,
     Facts,
     Subids,
+    can_be_native,
+    mount_program_filesystems,
     version,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._isolation import (
@@ -40,7 +41,6 @@ ENOUGH_NAMESPACES = 100  # each RUN step of each build has some, and other users
 FULL, LOW = 256 * 2**20, ROOM  # bytes: a base image does not fit any more; an application's does not
 FULL_INODES, LOW_INODES = 1000, 50000  # the same in files
 NO_CNI_FROM = (1, 35, 0)  # containers/common 0.58
-ZFS_FROM = (1, 30, 0)  # containers/storage 1.46 leaves it to the kernel
 # Of those that need a mount program, where containers/storage tries one overlay and then looks for fuse-overlayfs
 # (drivers/overlay: Init). The others are shared disks and hypervisors', of which nothing was seen.
 TRIED_FILESYSTEMS = ("overlay", "aufs", "ecryptfs", "zfs")
@@ -204,19 +204,8 @@ def _takes_fuse(facts: Facts) -> bool:
 
     A ZFS that could (2.2) and a buildah that does not know it are left out: no distribution has both.
     """
-    there = facts.store.filesystem in _refused(facts) and facts.store.filesystem in TRIED_FILESYSTEMS
+    there = facts.store.filesystem in mount_program_filesystems(facts) and facts.store.filesystem in TRIED_FILESYSTEMS
     return there and not facts.store.mount_program and "fuse-overlayfs" in facts.tools
-
-
-def _can_be_native(facts: Facts) -> bool:
-    return bool(facts.native_overlay) and facts.store.filesystem not in (*NETWORK_FILESYSTEMS, *_refused(facts))
-
-
-def _refused(facts: Facts) -> tuple[str, ...]:
-    """Return the file systems on which this buildah makes no overlay without a mount program."""
-    found = facts.tools.get("buildah", "")
-    old = found and version(found) < ZFS_FROM
-    return (*MOUNT_PROGRAM_FILESYSTEMS, "zfs") if old else MOUNT_PROGRAM_FILESYSTEMS
 
 
 def _fuse_missing(facts: Facts) -> str:
@@ -234,7 +223,7 @@ def _native_overlay(facts: Facts) -> str:
 
 
 def _fuse_needless(facts: Facts) -> str:
-    if not (_is_fuse(facts) and _can_be_native(facts)):
+    if not (_is_fuse(facts) and can_be_native(facts)):
         return ""
     program = facts.store.mount_program
     return f"mount_program is {program}" if program else f"{facts.store.graphroot} was made with fuse-overlayfs"
@@ -242,7 +231,7 @@ def _fuse_needless(facts: Facts) -> str:
 
 def _graphroot_filesystem(facts: Facts) -> str:
     native = not (facts.store.mount_program or _is_fuse(facts)) and facts.store.driver != "vfs"
-    stacked = facts.store.filesystem in _refused(facts) and native
+    stacked = facts.store.filesystem in mount_program_filesystems(facts) and native
     wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
     return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""
 

@@ -64,11 +64,11 @@ PACKAGE_MANAGERS = ("apt-get", "dnf", "zypper")  # those whose packages _remedie
 NETWORK_FILESYSTEMS = (
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p",
 )
-# On these, containers/storage makes no overlay of a user's without a mount program (drivers/overlay: Init); on zfs not
-# before 1.46, which is in buildah 1.30.
+# On these, containers/storage makes no overlay of a user's without a mount program (drivers/overlay: Init).
 MOUNT_PROGRAM_FILESYSTEMS = (
     "overlay", "aufs", "ecryptfs", "acfs", "gpfs", "lustre", "ocfs2", "panfs", "prl_fs", "vboxsf", "vxfs",
 )
+ZFS_FROM = (1, 30, 0)  # buildah with containers/storage 1.46, which leaves it to the kernel whether zfs can hold one
 # Where images may go when the home cannot hold them, and the bytes that such a place has to have at least.
 OTHER_PLACES, ROOM = ("/var/lib", "/srv", "/home"), 2 * 2**30
 # containers.conf(5): helper_binaries_dir
@@ -853,6 +853,19 @@ def version(text: str) -> tuple[int, ...]:
     """Return the numbers of a version, padded to three."""
     numbers = [int(part) for part in re.findall(r"\d+", text)]
     return tuple((numbers + [0, 0, 0])[:3])
+
+
+def mount_program_filesystems(facts: Facts) -> tuple[str, ...]:
+    """Return the file systems on which this host's buildah makes no overlay without a mount program."""
+    found = facts.tools.get("buildah", "")
+    old = found and version(found) < ZFS_FROM
+    return (*MOUNT_PROGRAM_FILESYSTEMS, "zfs") if old else MOUNT_PROGRAM_FILESYSTEMS
+
+
+def can_be_native(facts: Facts) -> bool:
+    """Say whether a native overlay can be where the store is."""
+    unfit = (*NETWORK_FILESYSTEMS, *mount_program_filesystems(facts))
+    return bool(facts.native_overlay) and facts.store.filesystem not in unfit
 
 
 def has_file_capability(attribute: bytes, number: int) -> bool:

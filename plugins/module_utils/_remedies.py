@@ -21,10 +21,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._errors import In
 from ansible_collections.rootless.buildah.plugins.module_utils._host_choices import network_helper
 from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
     HELPER_DIRECTORIES,
-    MOUNT_PROGRAM_FILESYSTEMS,
-    NETWORK_FILESYSTEMS,
     Facts,
     IdHelper,
+    can_be_native,
 )
 from ansible_collections.rootless.buildah.plugins.module_utils._storage import HOST
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
@@ -326,8 +325,7 @@ def _drop_mount_program(facts: Facts) -> list[str]:
 
 def _choose_overlay(facts: Facts) -> list[str]:
     store = facts.store
-    can_hold = store.filesystem not in (*NETWORK_FILESYSTEMS, *MOUNT_PROGRAM_FILESYSTEMS, "zfs")
-    if not facts.native_overlay or not can_hold:
+    if not can_be_native(facts):
         return []
     if not store.driver_set:
         return [_new_config(facts, 'driver = "overlay"')] if store.config_kind == "missing" else []

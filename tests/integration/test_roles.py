@@ -219,6 +219,14 @@ class TestBareHost:
         assert predicted.changed > 10
         assert differences(self.before, bare.look()) == []
 
+    def test_a_builder_before_its_tools_is_told_which_role_is_missing(self, bare: Host) -> None:
+        user = {"builder_user": f"{USER}-early"}
+        failed = bare.role("builder", user)
+        assert failed.status != 0
+        assert "did not come within 60 seconds of lingering" in failed.words
+        assert "Remedy: apply role builder_tools first" in failed.words
+        assert bare.away("builder", user).changed > 0
+
     def test_the_host_becomes_ready(self, bare: Host) -> None:
         done = bare.site()
         assert done.changed > 10

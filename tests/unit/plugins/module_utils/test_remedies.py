@@ -225,6 +225,12 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "vfs where overlays cannot be put": (
         "store_noexec", {"store": replace(STORE, config_kind="sections", filesystem="overlay"),
                          "native_overlay": True}, []),
+    "vfs on zfs, which an old buildah takes for a place where overlays cannot be put": (
+        "store_noexec", {"store": replace(STORE, config_kind="sections", filesystem="zfs"), "native_overlay": True,
+                         "tools": {**TOOLS, "buildah": "1.28.2"}}, []),
+    "vfs on zfs": (
+        "store_noexec", {"store": replace(STORE, config_kind="sections", filesystem="zfs"), "native_overlay": True,
+                         "tools": {**TOOLS, "buildah": "1.39.3"}}, [SET_DRIVER]),
     "a needless mount program": (
         "fuse_needless", {"store": replace(STORE, config_kind="sections", mount_program="/x")},
         [f"{AS_USER}sed -i -e '/^[[:space:]]*mount_program[[:space:]]*=/d' {STORE.config}"]),
