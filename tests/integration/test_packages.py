@@ -174,6 +174,17 @@ def test_a_role_that_forgets_all_else_knows_what_stayed(host: Host) -> None:
     assert host.run(["ls", note], check=False).startswith("ls: ")
 
 
+def test_packages_that_were_left_go_when_it_is_asked_for_later(host: Host) -> None:
+    _install, _remove, ask = BY_HAND["Debian"]
+    assert packages(host, family="Debian", role="build_registry", names=["rbbuild"]).changed == 1
+    there = host.sh(ask)
+    assert "rbbuild" in there
+    host.away("build_registry")
+    assert host.sh(ask) == there
+    assert host.away("build_registry", {"build_registry_purge": True}).changed > 0
+    assert "rbbuild" not in host.sh(ask)
+
+
 def test_recommended_packages_come_when_asked_for(host: Host) -> None:
     assert packages(host, names=["rbtool"], install_recommends=True).changed == 1
     assert "rbextra" in ours(host)
