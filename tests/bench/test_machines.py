@@ -23,11 +23,16 @@ FORKS = 5
 @pytest.fixture(scope="module")
 def machines() -> Iterator[list[str]]:
     """Machines that site.yml has made builders already."""
+    def molecule(action: str) -> None:
+        subprocess.run(["molecule", action, "--scenario-name=node"], cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+
+    # Molecule believes that machines are there which a killed run has left.
+    molecule("destroy")
     try:
-        subprocess.run(["molecule", "converge", "--scenario-name=node"], cwd=ROOT, check=True)
+        molecule("converge")
         yield names("builders")
     finally:
-        subprocess.run(["molecule", "destroy", "--scenario-name=node"], cwd=ROOT, check=False)
+        molecule("destroy")
 
 
 def second_run(machines: list[str]) -> tuple[float, int]:
