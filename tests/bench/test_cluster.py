@@ -25,6 +25,7 @@ from ansible_collections.rootless.buildah.molecule.machines import vm
 from ansible_collections.rootless.buildah.molecule.machines.control_plane import Place
 from ansible_collections.rootless.buildah.molecule.verify.clusters import Cluster
 from ansible_collections.rootless.buildah.tests.bench.ratios import Table
+from ansible_collections.rootless.buildah.tests.bench.scenario import converged
 from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
 
 builder_role, builds, builder_image = parts._builder_role, parts._builds, parts._builder_image
@@ -44,12 +45,8 @@ def _cluster() -> Iterator[Cluster]:
     if there:
         yield Cluster(Place(Path(there)))
         return
-    try:
-        for action in ("create", "prepare", "converge"):
-            subprocess.run(["molecule", action, "--scenario-name=cluster"], cwd=ROOT, check=True)
+    with converged("cluster"):
         yield Cluster(Place(vm.CACHE))
-    finally:
-        subprocess.run(["molecule", "destroy", "--scenario-name=cluster"], cwd=ROOT, check=False)
 
 
 @pytest.fixture(name="context")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from typing import Iterator
 
@@ -14,7 +13,7 @@ import pytest
 
 from ansible_collections.rootless.buildah.molecule.verify.machines import names, playbook
 from ansible_collections.rootless.buildah.tests.bench.ratios import Row, Table
-from ansible_collections.rootless.buildah.tests.tools.checkout import ROOT
+from ansible_collections.rootless.buildah.tests.bench.scenario import converged
 
 # More than there are machines: they wait for each other at the end of a task, and for the controller.
 FORKS = 5
@@ -23,16 +22,8 @@ FORKS = 5
 @pytest.fixture(scope="module")
 def machines() -> Iterator[list[str]]:
     """Machines that site.yml has made builders already."""
-    def molecule(action: str) -> None:
-        subprocess.run(["molecule", action, "--scenario-name=node"], cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
-
-    # Molecule believes that machines are there which a killed run has left.
-    molecule("destroy")
-    try:
-        molecule("converge")
+    with converged("node"):
         yield names("builders")
-    finally:
-        molecule("destroy")
 
 
 def second_run(machines: list[str]) -> tuple[float, int]:
