@@ -142,9 +142,9 @@ def confine(
             restrict(path, ())
         elif os.path.exists(path) and not any(inside(os.path.realpath(path), need) for need in needs):
             files.append(os.path.realpath(path))
-    below = os.path.relpath(job, state)
+    here = os.path.relpath(job, state)
     settings = [name for name in _names(state) if name.startswith("storage-")]
-    restrict(state, settings + [f"{below}/{name}" for name in _names(job) if not _RUN_ONLY.match(name)])
+    restrict(state, settings + [f"{here}/{name}" for name in _names(job) if not _RUN_ONLY.match(name)])
     configuration = os.path.join(home, ".config/containers")
     restrict(configuration, [name for name in _names(configuration) if "auth.json" not in name and name != "certs.d"])
     if chroot:
@@ -152,8 +152,11 @@ def confine(
             restrict(runtime, [name for name in _names(runtime) if _RUNTIME.match(name)])
             logins = os.path.join(runtime, "containers")
             restrict(logins, [name for name in _names(logins) if "auth.json" not in name])
-        for directory in _TEMPORARY:
-            restrict(directory, [name for name in _names(directory) if _harmless(directory, name)])
+        # Where the builder user lives stays in sight, whatever it is called.
+        lives = [os.path.realpath(path) for path in (home, state)]
+        for place in map(os.path.realpath, _TEMPORARY):
+            stays = [name for name in _names(place) if _harmless(place, name)]
+            restrict(place, stays + [os.path.relpath(path, place) for path in lives if inside(path, place)])
     modes = {directory: stat.S_IMODE(os.stat(directory).st_mode) for directory in only}
     return Confinement(only, tuple(dict.fromkeys(files)), modes, alone=chroot, offline=offline)
 

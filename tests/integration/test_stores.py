@@ -214,10 +214,11 @@ def test_what_a_killed_run_leaves_goes_with_the_next_one_whatever_its_strategy(s
         assert left(shop.builder) == []
 
 
-def test_a_home_below_a_temporary_directory_that_nobody_may_list_is_in_sight(library: Path) -> None:
-    """Chroot isolation takes what is of no use to the build out of sight there."""
-    place = Path(tempfile.mkdtemp(prefix="passage-", dir="/var/tmp"))
-    place.chmod(0o711)
+@pytest.mark.parametrize(("prefix", "mode"), [("passage-", 0o711), ("ansible-", 0o755), ("ssh-", 0o711)])
+def test_a_home_below_a_temporary_directory_is_in_sight(library: Path, prefix: str, mode: int) -> None:
+    """Chroot isolation takes out of sight there what looks like somebody else's secrets, or cannot be listed."""
+    place = Path(tempfile.mkdtemp(prefix=prefix, dir="/var/tmp"))
+    place.chmod(mode)
     builder = Builder(f"rbth-{os.getpid()}", library)
     try:
         subprocess.run(["usermod", "--move-home", "--home", place / "home", builder.name], check=True)
