@@ -204,7 +204,8 @@ def _takes_fuse(facts: Facts) -> bool:
 
     A ZFS that could (2.2) and a buildah that does not know it are left out: no distribution has both.
     """
-    there = facts.store.filesystem in mount_program_filesystems(facts) and facts.store.filesystem in TRIED_FILESYSTEMS
+    kind = facts.store.filesystem
+    there = kind in mount_program_filesystems(facts.tools) and kind in TRIED_FILESYSTEMS
     return there and not facts.store.mount_program and "fuse-overlayfs" in facts.tools
 
 
@@ -231,7 +232,7 @@ def _fuse_needless(facts: Facts) -> str:
 
 def _graphroot_filesystem(facts: Facts) -> str:
     native = not (facts.store.mount_program or _is_fuse(facts)) and facts.store.driver != "vfs"
-    stacked = facts.store.filesystem in mount_program_filesystems(facts) and native
+    stacked = facts.store.filesystem in mount_program_filesystems(facts.tools) and native
     wrong = facts.store.filesystem in NETWORK_FILESYSTEMS or stacked
     return f"{facts.store.graphroot} is on {facts.store.filesystem}" if wrong else ""
 

@@ -587,7 +587,7 @@ class Look:
             closed_top=self._top(closed, graphroot),
             closed_owner=self._uid(closed) if closed else None,
             closed_at_home=f"{closed}/".startswith(f"{home}/") and self._real(closed) == closed,
-            elsewhere=self._elsewhere(),
+            elsewhere=self._elsewhere(tools),
         )
 
     def _defaults(self) -> dict[str, str]:
@@ -596,9 +596,10 @@ class Look:
         except InputError:
             return {}  # each build says so
 
-    def _elsewhere(self) -> str:
+    def _elsewhere(self, tools: Mapping[str, str]) -> str:
+        unfit = (*NETWORK_FILESYSTEMS, *mount_program_filesystems(tools), "tmpfs")
         places = [f"{path}/{self._account.pw_name}-containers" for path in OTHER_PLACES
-                  if self._could_hold_images(path)]
+                  if self._mount(path).type not in unfit and self._has_room(path)]
         # What is there already may be somebody else's home.
         return next((place for place in places if self._uid(place) in (None, self._account.pw_uid)), "")
 
@@ -613,12 +614,8 @@ class Look:
             return None, None
         return disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else None
 
-    def _could_hold_images(self, path: str) -> bool:
-        if not self._exists(path) or self._read_only(path):
-            return False
-        kind = self._mount(path).type
-        unfit = (*NETWORK_FILESYSTEMS, *MOUNT_PROGRAM_FILESYSTEMS, "tmpfs")
-        return kind not in unfit and (self._free(path)[0] or 0) >= ROOM
+    def _has_room(self, path: str) -> bool:
+        return self._exists(path) and not self._read_only(path) and (self._free(path)[0] or 0) >= ROOM
 
     def _names(self, directory: str) -> list[str]:
         try:
@@ -855,16 +852,19 @@ def version(text: str) -> tuple[int, ...]:
     return tuple((numbers + [0, 0, 0])[:3])
 
 
-def mount_program_filesystems(facts: Facts) -> tuple[str, ...]:
-    """Return the file systems on which this host's buildah makes no overlay without a mount program."""
-    found = facts.tools.get("buildah", "")
+def mount_program_filesystems(tools: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the file systems on which this host's buildah makes no overlay without a mount program.
+
+    :param tools: as in Facts.
+    """
+    found = tools.get("buildah", "")
     old = found and version(found) < ZFS_FROM
     return (*MOUNT_PROGRAM_FILESYSTEMS, "zfs") if old else MOUNT_PROGRAM_FILESYSTEMS
 
 
 def can_be_native(facts: Facts) -> bool:
     """Say whether a native overlay can be where the store is."""
-    unfit = (*NETWORK_FILESYSTEMS, *mount_program_filesystems(facts))
+    unfit = (*NETWORK_FILESYSTEMS, *mount_program_filesystems(facts.tools))
     return bool(facts.native_overlay) and facts.store.filesystem not in unfit
 
 

@@ -394,6 +394,12 @@ class TestStore:
         (host.root / "srv").mkdir()
         host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay overlay rw\n2 1 1:2 / /srv rw - ext4 /dev/x rw\n")
         assert host.facts().store.elsewhere == "/srv/builder-containers"
+        host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay overlay rw\n2 1 1:2 / /srv rw - zfs tank/srv rw\n")
+        assert host.facts().store.elsewhere == "/srv/builder-containers"
+        # It would not make an overlay there.
+        host.program("buildah", PRINTED["buildah"])
+        assert host.facts().store.elsewhere == ""
+        host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay overlay rw\n2 1 1:2 / /srv rw - ext4 /dev/x rw\n")
         host.account = pwd.struct_passwd((*host.account[:2], host.account.pw_uid + 1, *host.account[3:]))
         (host.root / "srv/builder-containers").mkdir()
         assert host.facts().store.elsewhere == ""
