@@ -23,6 +23,9 @@ State = dict[str, dict[str, str]]
 # Installing the package alone starts it, on all addresses and without a password; the role leaves it stopped.
 STOPPED = "docker-registry.service"
 NO_MORE = ["--no-install-recommends"]
+NOTES = "/var/lib/rootless-buildah"
+# What Debian's packages leave when they are purged: their accounts, and a log.
+OF_PACKAGES = {"/etc/group", "/etc/gshadow", "/etc/passwd", "/etc/shadow", "/var/log/alternatives.log"}
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +154,7 @@ class TestAsRootWithSystemd:
         assert "Ask what is due" not in output
         assert recap(output)["failed"] == 1
 
-    def test_taking_it_back_leaves_the_packages_only(self, journey: Journey, bookworm: Path) -> None:
+    def test_taking_it_back_leaves_the_packages_and_the_note_of_them(self, journey: Journey, bookworm: Path) -> None:
         journey.machine.run(["make", "undemo"], cwd="/srv/project")
         after = look(journey.machine)
         new = sorted(set(after["packages"]) - set(journey.before["packages"]))
@@ -165,11 +168,18 @@ class TestAsRootWithSystemd:
             other.run(["timeout", "60", "sh", "-c", 'while [ -n "$(ls /run/user)" ]; do sleep 1; done'])
             expected = look(other)
         rest = differences(expected, after)
-        assert rest == [], "\n".join(rest)
+        assert rest == [f"places: {NOTES}: absent -> present"], "\n".join(rest)
+        notes = journey.machine.run(["sh", "-c", f"for f in {NOTES}/*; do tr -d '\\n' < $f; echo; done"])
+        assert {key for note in notes.splitlines() for key in json.loads(note)} == {"note:packages"}, notes
 
     def test_taking_it_back_again_changes_nothing(self, journey: Journey) -> None:
         output = journey.machine.run(["make", "undemo"], cwd="/srv/project")
         assert recap(output)["changed"] == 0, output
+
+    def test_the_packages_go_when_that_is_asked_for(self, journey: Journey) -> None:
+        journey.machine.run(["make", "undemo", "ARGS=-e teardown_packages=true"], cwd="/srv/project")
+        rest = differences(journey.before, look(journey.machine))
+        assert [line for line in rest if line.split(": ")[1] not in OF_PACKAGES] == [], "\n".join(rest)
 
 
 class TestAsUserWithoutSystemd:
