@@ -1349,6 +1349,15 @@ class TestSite:
         finally:
             host.site("teardown", groups=["builders"])
 
+    def test_what_the_builder_cannot_have_is_told_before_there_is_one(self, host: Host) -> None:
+        try:
+            done = host.site(variables={"builder_prune": True, "builder_prune_age": "1 week"}, groups=["builders"])
+            assert done.status != 0
+            assert "Remedy: set builder_prune_age" in done.words
+            assert host.run(["getent", "passwd", USER], check=False) == ""
+        finally:
+            host.site("teardown", groups=["builders"])
+
     def test_the_number_of_tasks_depends_on_neither_users_nor_images(self, host: Host) -> None:
         tasks = []
         try:
