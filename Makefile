@@ -21,8 +21,8 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 # A locale that every machine has; Ansible refuses to start in one that is not UTF-8.
 export LC_ALL := C.UTF-8
 
-.PHONY: help demo undemo test lint types unit sanity docs tarball floor integration machine test-long test-all scenarios vm-shell bench \
-	requirements clean
+.PHONY: help demo undemo test lint types unit sanity docs tarball floor integration machine test-long test-all scenarios vm-shell \
+	shell bench requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,10 +49,10 @@ floor: ## the oldest supported ansible-core and Python
 integration: ## real buildah, skopeo and registry; needs root or sudo
 machine: ## a bare virtual machine becomes a builder host, builds and is rebooted; needs root or sudo
 
-test-long: .venv-dev ## what takes too long for `make test`: the host roles on bare machines, a cloud image, a hundred kills
+test-long: .venv-dev ## what takes too long for `make test`: the host roles on bare machines, a cloud image, a hundred kills; needs Go 1.26
 	@python tests/tools/run.py long
 
-test-all: .venv-dev ## everything: `make test`, `make test-long` and all Molecule scenarios on virtual machines
+test-all: .venv-dev ## everything: `make test`, `make test-long` and all Molecule scenarios on virtual machines; needs Go 1.26
 	@python tests/tools/run.py all
 
 scenarios: .venv-dev ## all Molecule scenarios; one alone: make scenarios SCENARIO=node MACHINES=node-12
@@ -60,6 +60,10 @@ scenarios: .venv-dev ## all Molecule scenarios; one alone: make scenarios SCENAR
 
 vm-shell: ## log in to a running virtual machine: make vm-shell HOST=node-12
 	@molecule/machines/vm.py shell $(HOST)
+
+shell: .venv-dev ## a shell of root with the environment of make, for molecule by hand
+	@$$([ "$$(id -u)" = 0 ] || echo sudo) env PATH="$$PATH" LC_ALL="$$LC_ALL" ANSIBLE_HOME="$$ANSIBLE_HOME" \
+		ANSIBLE_COLLECTIONS_PATH="$$ANSIBLE_COLLECTIONS_PATH" MOLECULE_GLOB='molecule/*/molecule.yml' bash
 
 bench: .venv-dev ## measure against plain buildah; prints ratios
 	@python tests/tools/run.py bench

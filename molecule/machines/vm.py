@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -310,13 +310,10 @@ def accelerator(kernel: Optional[Path], initrd: Optional[Path]) -> Sequence[str]
 
     A device that opens proves nothing: there are machines whose KVM makes guests and lets every one of them die.
 
-    :param kernel: of the trial guest, with ``initrd``; without, this machine's own kernel.
+    :param kernel: of the trial guest, with ``initrd``; without, this machine's own kernel where its file is there (in a
+        container it is not), and otherwise that of a Debian.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return EMULATION
-    own = Path("/boot/vmlinuz-" + os.uname().release)
-    kernel = kernel or (own if os.access(own, os.R_OK) else None)
-    if kernel is None:
         return EMULATION
     verdict = RUNNING / "kvm"
     RUNNING.mkdir(parents=True, exist_ok=True)
@@ -324,6 +321,13 @@ def accelerator(kernel: Optional[Path], initrd: Optional[Path]) -> Sequence[str]
         fcntl.flock(lock, fcntl.LOCK_EX)
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         if not verdict.exists() or not verdict.read_text(encoding="ascii").startswith(boot):
+            own = Path("/boot/vmlinuz-" + os.uname().release)
+            if kernel is None and os.access(own, os.R_OK):
+                kernel = own
+            elif kernel is None:
+                trial = image("debian-13")
+                kernel, initrd = trial.kernel, trial.initrd
+            assert kernel is not None
             verdict.write_text(boot + ("works" if _kvm_works(kernel, initrd) else "fails"), encoding="ascii")
         works = verdict.read_text(encoding="ascii").endswith("works")
     if not works:
@@ -366,6 +370,7 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
     shutil.rmtree(machine.place, ignore_errors=True)
     for place in (machine.place, CONSOLES):
         place.mkdir(parents=True, exist_ok=True)
+    (CONSOLES / f"{machine.name}.log").unlink(missing_ok=True)
     key = access_key()
     try:
         disk = disk_over(booted.disk, machine.place)
@@ -393,8 +398,7 @@ def start(machine: Machine, wanted: str, names: Mapping[str, str], things: Seque
         if alive(machine.place):
             return
         time.sleep(0.1)
-    words = (machine.place / "words").read_text(encoding="utf-8") if (machine.place / "words").exists() else ""
-    raise Problem(f"{machine.name} does not start. {words.strip()}")
+    raise Problem(f"{machine.name} does not start. {said(machine.place / 'words')}")
 
 
 def access_key() -> Path:
@@ -566,10 +570,16 @@ def wait(name: str, seconds: float, other_than: str = "") -> None:
             print(f"{name} has not started its system in {seconds / 2:g} seconds: starting it again.", file=sys.stderr)
             os.kill(int((RUNNING / name / "pid").read_text(encoding="ascii")), START_AGAIN)
         time.sleep(1)
-    console = (CONSOLES / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+    console = said(CONSOLES / f"{name}.log")
     state = f"did not start its system in {seconds:g} seconds" if alive(RUNNING / name) else "ended"
-    lines = [f"{name} {state}. Its console:", *console.splitlines()[-20:], console_hint(console)]
+    lines = [f"{name} {state}. {said(RUNNING / name / 'words')}".rstrip()]
+    lines += ["Its console:", *console.splitlines()[-20:], console_hint(console)] if console else []
     raise Problem("\n".join(lines).rstrip("\n"))
+
+
+def said(log: Path) -> str:
+    """Return what was written to a log; nothing where there is none."""
+    return log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
 
 
 def reboot(name: str, seconds: float) -> None:

@@ -18,6 +18,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
+from ansible_collections.rootless.buildah.molecule.machines.vm import die_with_parent
 from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -280,6 +281,7 @@ class Registry:
             ["docker-registry", "serve", str(self.root / "config.yml")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
         )
         until(lambda: answers(self.port), 5, otherwise="the registry does not start")
 

@@ -143,6 +143,14 @@ def test_an_image_that_is_not_there_is_told(image: str, words: str) -> None:
     assert not guests() and not PLACE.exists()
 
 
+def test_what_qemu_says_when_it_ends_is_told() -> None:
+    started = start(0, "debian-13", "--memory", str(200 << 20))  # 200 TiB, more than a process can address
+    waited = call("wait", NAME, "--seconds", "60")
+    assert waited.returncode == 1
+    assert "cannot set up guest memory" in started.stderr + waited.stderr
+    assert not guests()
+
+
 def test_only_a_kernel_that_is_started_from_here_takes_arguments(tmp_path: Path) -> None:
     (tmp_path / "disk.raw").write_bytes(b"")
     done = start(0, f"{tmp_path}/disk.raw", "--kernel-argument", "security=selinux")

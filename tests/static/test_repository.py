@@ -224,3 +224,9 @@ def test_the_workflow_runs_all_that_test_all_runs() -> None:
     assert set(jobs["scenarios"]["strategy"]["matrix"]["scenario"]) == scenarios
     assert jobs["scenarios"]["steps"][-1] == {"run": "make scenarios SCENARIO=${{ matrix.scenario }}"}
     assert jobs["long"]["steps"][-1] == {"run": "make test-long"}
+
+
+def test_jobs_that_build_kubernetes_have_go() -> None:
+    jobs = load(".github/workflows/ci.yml")["jobs"]
+    for name in ("long", "scenarios"):
+        assert [step for step in jobs[name]["steps"] if step.get("uses", "").startswith("actions/setup-go@")]

@@ -91,7 +91,8 @@ class Stage:
         extra = {"TMPDIR": str(self.scratch), **(env or {})}
         command = list(argv)
         if as_root and os.geteuid() != 0:
-            kept = ("PATH", "LC_ALL", "ANSIBLE_HOME", "ANSIBLE_COLLECTIONS_PATH", "CI")
+            kept = ("PATH", "LC_ALL", "ANSIBLE_HOME", "ANSIBLE_COLLECTIONS_PATH", "CI", "KUBECONFIG", "MACHINES_IMAGES",
+                    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")  # fmt: skip
             passed_on = {name: os.environ[name] for name in kept if name in os.environ}
             passed_on["PYTHONDONTWRITEBYTECODE"] = "1"
             command = ["sudo", "env", *(f"{k}={v}" for k, v in {**passed_on, **extra}.items()), *command]
@@ -109,7 +110,7 @@ class Stage:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                start_new_session=not as_root,
+                start_new_session=not (as_root and os.geteuid() != 0),
             )
             expired = threading.Event()
 
@@ -475,6 +476,8 @@ def scenario(stage: Stage, name: str, machines: str, minutes: float) -> None:
         return
     env = {**molecule(), "MACHINES": machines, "NO_COLOR": "1", "COLUMNS": "160"}
     outcome = stage.run(["molecule", "test", "--scenario-name", name], env=env, minutes=minutes, as_root=True)
+    if outcome.status == 124:
+        stage.run(["molecule", "destroy", "--scenario-name", name], env=env, as_root=True)
     details = outcome.text.rpartition("DETAILS")[2]
     actions = re.findall(rf"^{name} [➜>] ([\w-]+): Executed: (\w+)", details, re.MULTILINE)
     for action, result in actions:
@@ -558,7 +561,10 @@ def main() -> int:
     os.environ["LC_ALL"] = "C.UTF-8"
     os.environ["ANSIBLE_HOME"] = str(ROOT / ".ansible")
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".ansible" / "collections")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What runs has sessions of its own, which the end of this one would not reach. nohup ignores the second.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda came, _frame: sys.exit(128 + came))
     LOGS.mkdir(parents=True, exist_ok=True)
     for old in LOGS.iterdir():
         old.unlink()

@@ -121,7 +121,8 @@ def _open_registry(cluster: Cluster, tmp_path: Path) -> Iterator[int]:
     del settings["auth"]
     settings["storage"]["filesystem"]["rootdirectory"] = str(tmp_path / "images")
     (tmp_path / "registry.json").write_text(json.dumps(settings))
-    with subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.json")]) as registry:
+    serve = ["docker-registry", "serve", str(tmp_path / "registry.json")]
+    with subprocess.Popen(serve, preexec_fn=vm.die_with_parent) as registry:
         try:
             until(lambda: answers(port), otherwise="the registry does not start")
             yield port

@@ -22,12 +22,12 @@ def test_the_one_setting_that_forbids_builds_is_lifted(host: Host) -> None:
 
 
 def test_the_others_stay(host: Host) -> None:
-    kept = {"kernel.unprivileged_bpf_disabled": "1", "kernel.kptr_restrict": "2", "kernel.yama.ptrace_scope": "1",
+    kept = {"kernel.unprivileged_bpf_disabled": "1", "kernel.kptr_restrict": "2", "kernel.yama.ptrace_scope": "2",
             "net.ipv4.ip_forward": "0"}  # fmt: skip
     assert {name: setting(host, name) for name in kept} == kept
 
 
-@pytest.mark.parametrize("place", ["/home", "/tmp", "/dev/shm"])
+@pytest.mark.parametrize("place", ["/home", "/tmp", "/var/tmp", "/dev/shm"])
 def test_homes_and_temporary_files_stay_closed(host: Host, place: str) -> None:
     options = host.check_output(f"findmnt --noheadings --output OPTIONS {place}").split(",")
     assert {"nosuid", "noexec", "nodev"} <= set(options)
