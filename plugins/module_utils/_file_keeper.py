@@ -265,23 +265,30 @@ class FileKeeper:
             shared = WayBack(SHARED)
             for directory in made:
                 shared.note_first(directory, self.options.owner if self.options.as_owner else "root")
-        with self.rights(account):
-            self.replace(wanted.data, wanted.uid, wanted.gid, wanted.mode)
+        self.replace(wanted, account)
 
-    def replace(self, data: bytes, uid: int, gid: int, mode: int) -> None:
+    def replace(self, wanted: Wanted, account: pwd.struct_passwd | None) -> None:
         """Put a whole new file into place, so that no reader ever sees half of it."""
-        handle, temporary = tempfile.mkstemp(prefix=".rootless-buildah-", dir=os.path.dirname(self.path))
+        with self.rights(account):
+            handle, temporary = tempfile.mkstemp(prefix=".rootless-buildah-", dir=os.path.dirname(self.path))
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                if (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid) != (uid, gid):
-                    os.fchown(stream.fileno(), uid, gid)
-                os.fchmod(stream.fileno(), mode)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, self.path)
+                with self.rights(account):
+                    stream.write(wanted.data)
+                    stream.flush()
+                    os.fchmod(handle, wanted.mode)
+                status = os.fstat(handle)
+                if (status.st_uid, status.st_gid) != (wanted.uid, wanted.gid):
+                    # Nobody can give a file away, and one that is put back may have been root's. Through the
+                    # descriptor: whatever is in the file's place by now is left alone.
+                    os.fchown(handle, wanted.uid, wanted.gid)
+                    if not self.options.as_owner:
+                        os.fchmod(handle, wanted.mode)  # chown(2) takes setuid bits
+                os.fsync(handle)
+            with self.rights(account):
+                os.replace(temporary, self.path)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+            with self.rights(account), contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
 
@@ -337,16 +344,17 @@ class FileKeeper:
             os.rmdir(os.path.dirname(note["backup"]))
 
     def _put_back(self, note: dict[str, Any], account: pwd.struct_passwd | None) -> None:
-        with self.rights(account):
-            if note["target"]:
-                temporary = f"{self.path}.rootless-buildah"
+        if note["target"]:
+            temporary = f"{self.path}.rootless-buildah"
+            with self.rights(account):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)  # of a run that was killed here
                 os.symlink(note["target"], temporary)
                 os.replace(temporary, self.path)
-        if not note["target"]:
-            with open(note["backup"], "rb") as handle:
-                data = handle.read()
-            with self.rights(account):
-                self.replace(data, note["uid"], note["gid"], note["mode"])
+            return
+        with open(note["backup"], "rb") as handle:
+            data = handle.read()
+        self.replace(Wanted(data, note["uid"], note["gid"], note["mode"]), account)
 
     def remember(self, written: list[str]) -> None:
         options = {name: getattr(self.options, name) for name in ("owner", "as_owner", "comment", "secret")}
