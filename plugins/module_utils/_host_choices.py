@@ -34,8 +34,10 @@ def overlays(facts: Mapping[str, Any]) -> list[str]:
 def explain(message: str) -> str:
     """Return why a trial failed in one line: cause and remedy from the catalogue, otherwise the last line printed."""
     finding = finding_for(message)
-    if finding:
-        return finding.sentence
+    return finding.sentence if finding else _last_line(message)
+
+
+def _last_line(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[-1] if lines else "it failed without a message"
 
@@ -48,12 +50,30 @@ def explain_finding(name: str) -> str:
     return BY_ID[name].sentence
 
 
+# A trial that ends with one of these says nothing about what it tried: errno(3) in the words of Go, C and the kernel.
+_PASSING = re.compile(
+    r"(?i)no space left on device|disk quota exceeded|resource temporarily unavailable|cannot allocate memory|"
+    r"too many open files|signal: killed")
+
+
+def _untried(what: str, trial: Mapping[str, Any], setting: str) -> str:
+    """Return why a trial that failed decides nothing, in sentences; nothing where it does."""
+    message = trial.get("stderr") or ""
+    if message.strip() and not _PASSING.search(message):
+        return ""
+    finding = finding_for(message)
+    cure = finding.remedy if finding else "see to that"
+    return str(InputError(f"Whether {what} works could not be tried", cause=_last_line(message),
+                          remedy=f"{cure}; then run this again, or set {setting}"))
+
+
 def choose_isolation(requested: str, trial: dict[str, Any] | None) -> dict[str, str]:
     """Decide how RUN steps are isolated.
 
     :param requested: auto, oci or chroot; only auto lets the trial decide.
     :param trial: ``rc`` and ``stderr`` of a real RUN step under an OCI runtime; None when none could be made.
-    :return: isolation (oci or chroot) and reason. Without a trial oci is assumed, as buildah itself would.
+    :return: isolation (oci or chroot) and reason. Without a trial oci is assumed, as buildah itself would. problem when
+        the trial failed for a reason that passes.
     """
     if requested != "auto":
         return {"isolation": requested, "reason": "asked for"}
@@ -61,6 +81,9 @@ def choose_isolation(requested: str, trial: dict[str, Any] | None) -> dict[str, 
         return {"isolation": "oci", "reason": "not tried yet"}
     if trial["rc"] == 0:
         return {"isolation": "oci", "reason": "a RUN step under the OCI runtime worked"}
+    problem = _untried("a RUN step under an OCI runtime", trial, "builder_isolation")
+    if problem:
+        return {"isolation": "oci", "reason": "not tried yet", "problem": problem}
     cause = explain(trial.get("stderr") or "")
     return {"isolation": "chroot", "reason": f"a RUN step under the OCI runtime failed: {cause}"}
 
@@ -70,7 +93,7 @@ def choose_runtime(requested: str, trial: dict[str, Any] | None) -> dict[str, An
 
     :param requested: auto, always or never.
     :param trial: ``rc`` and ``stderr`` of a real container under crun; None when none could be made.
-    :return: default (bool) and reason.
+    :return: default (bool) and reason; problem when the trial failed for a reason that passes.
     """
     if requested != "auto":
         return {"default": requested == "always", "reason": "asked for"}
@@ -78,6 +101,9 @@ def choose_runtime(requested: str, trial: dict[str, Any] | None) -> dict[str, An
         return {"default": True, "reason": "not tried yet"}
     if trial["rc"] == 0:
         return {"default": True, "reason": "a container under crun worked"}
+    problem = _untried("a container under crun", trial, "crun_default")
+    if problem:
+        return {"default": True, "reason": "not tried yet", "problem": problem}
     return {"default": False, "reason": explain(trial.get("stderr") or "")}
 
 

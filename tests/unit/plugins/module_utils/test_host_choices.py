@@ -38,6 +38,17 @@ NO_TUN = (
 )
 
 
+# What passes: words of mktemp, dash, Go, the kernel where there are too many user namespaces, and none at all.
+PASSING = (
+    "mktemp: failed to create directory via template '/tmp/tmp.XXXXXXXXXX': No space left on device\n",
+    "sh: 0: Cannot fork: Resource temporarily unavailable\n",
+    "Error: fork/exec /usr/bin/newuidmap: cannot allocate memory\n",
+    "error running container: signal: killed\n",
+    "Error during unshare(CLONE_NEWUSER): No space left on device\n",
+    "",
+)
+
+
 class TestIsolation:
     def test_a_run_step_that_worked_decides_for_oci(self) -> None:
         assert choose_isolation("auto", {"rc": 0, "stderr": ""})["isolation"] == "oci"
@@ -47,6 +58,12 @@ class TestIsolation:
         choice = choose_isolation("auto", {"rc": 1, "stderr": stderr})
         assert choice["isolation"] == "chroot"
         assert finding in choice["reason"]
+
+    @pytest.mark.parametrize("stderr", PASSING)
+    def test_a_trial_that_came_at_a_bad_time_decides_nothing(self, stderr: str) -> None:
+        problem = choose_isolation("auto", {"rc": 1, "stderr": stderr})["problem"]
+        assert "could not be tried" in problem
+        assert "then run this again, or set builder_isolation" in problem
 
     @pytest.mark.parametrize("trial", [None, {}, {"skipped": True}])
     def test_without_a_trial_buildahs_own_default_is_assumed(self, trial: dict[str, Any] | None) -> None:
@@ -67,6 +84,10 @@ class TestRuntime:
     ])
     def test_the_trial_decides_unless_asked(self, requested: str, trial: dict[str, Any], default: bool) -> None:
         assert choose_runtime(requested, trial)["default"] is default
+
+    @pytest.mark.parametrize("stderr", PASSING)
+    def test_a_trial_that_came_at_a_bad_time_decides_nothing(self, stderr: str) -> None:
+        assert "or set crun_default" in choose_runtime("auto", {"rc": 1, "stderr": stderr})["problem"]
 
 
 class TestExplain:
