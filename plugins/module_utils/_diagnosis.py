@@ -286,6 +286,8 @@ def _temporary_dir(facts: Facts) -> str:
 
 
 def _no_linger(facts: Facts) -> str:
+    if facts.linger and not facts.session_dir:
+        return f"{facts.user} lingers, and its service manager does not run: there is no /run/user/{facts.uid}"
     return f"{facts.user} does not linger" if facts.linger is False else ""
 
 

@@ -395,8 +395,9 @@ FINDINGS: tuple[Finding, ...] = (
         "no_linger",
         WARNING,
         "systemd ends what the builder user runs, and removes its runtime directory with logins in it, when the last "
-        "session closes",
-        "Let the user linger: loginctl enable-linger USER (role builder)",
+        "session closes; or somebody has ended it although the user lingers",
+        "Let the user linger: loginctl enable-linger USER; where it does, start its service manager: systemctl start "
+        "user@UID.service (role builder)",
     ),
     Finding(
         "ping_group_range",

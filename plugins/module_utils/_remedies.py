@@ -404,12 +404,13 @@ def _prune(facts: Facts) -> list[str]:
 
 
 def _linger(facts: Facts) -> list[str]:
-    return [f"loginctl enable-linger {_q(facts.user)}"]
+    start = f"systemctl start user@{facts.uid}.service"
+    return [start if facts.linger else f"loginctl enable-linger {_q(facts.user)}"]
 
 
 def _runtime_dir(facts: Facts) -> list[str]:
     own = facts.runtime_dir == f"/run/user/{facts.uid}" and facts.runtime_dir_owner is None
-    return _linger(facts) if own and facts.linger is False else []
+    return _linger(facts) if own and facts.linger is not None else []
 
 
 # A finding that is missing here has no command anywhere; Finding.by_hand says why.

@@ -657,13 +657,19 @@ def test_a_mount_outside_of_the_users_namespace_is_told(host: Host) -> None:
 
 def test_a_user_without_linger_gets_it(host: Host) -> None:
     usual = host.findings()
-    host.sh("mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/system $BASE/systemd/linger; "
+    host.sh("mount -t tmpfs -o mode=755 tmpfs /run; mkdir -p /run/systemd/system $BASE/systemd/linger; "
             "mount --bind $BASE/systemd /var/lib/systemd")
     found = host.findings()
     assert set(found) - set(usual) == {"no_linger"}
     assert found["no_linger"]["commands"] == [f"loginctl enable-linger {host.builder.name}"]
-    # No systemd listens here; this is all that it does.
+    # No systemd listens here; this is all that it does, the service manager last.
     host.sh("touch /var/lib/systemd/linger/$USER")
+    found = host.findings()
+    uid = host.builder.uid
+    assert set(found) - set(usual) == {"no_linger"}
+    assert f"there is no /run/user/{uid}" in found["no_linger"]["evidence"]
+    assert found["no_linger"]["commands"] == [f"systemctl start user@{uid}.service"]
+    host.sh(f"install -d -m 0700 -o $USER /run/user/{uid}")
     assert set(host.findings()) == set(usual)
 
 

@@ -54,6 +54,10 @@ CASES = {
         "ping_group_range", "it is 1 to 0", "sysctl -qw 'net.ipv4.ping_group_range=1 0'"),
     "services that end with the login": Case(
         "no_linger", "builder does not linger", "loginctl disable-linger builder"),
+    "services that were stopped": Case(
+        "no_linger", "builder lingers, and its service manager does not run",
+        "uid=$(id -u builder) && systemctl stop user-$uid.slice && "
+        "timeout 60 sh -c \"while test -e /run/user/$uid; do sleep 1; done\""),
     "no pasta": Case("network_helper", "pasta, which this buildah uses, is not in PATH", f"{REMOVE} passt"),
     # As without role crun: no containers.conf names a default.
     "runc alone": Case(

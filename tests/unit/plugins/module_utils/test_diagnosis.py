@@ -199,6 +199,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("runtime_dir", {"runtime_dir_owner": None}, "/run/user/1001, which does not exist"),
     ("temporary_dir", {"temporary_dir": "/tmp/user/0", "temporary_dir_closed": True}, "write to /tmp/user/0"),
     ("no_linger", {"linger": False}, "builder does not linger"),
+    ("no_linger", {"linger": True, "session_dir": ""}, "there is no /run/user/"),
     ("pause_stale", {"pause_stale": True}, "pause process"),
     ("ping_group_range", {"ping_group_range": (1, 0)}, "1 to 0, the user's group is 1001"),
     ("mount_denied", {"mount_error": "Permission denied", "native_overlay": None, "security_label": "docker-default"},
