@@ -248,6 +248,15 @@ class TestBareHost:
         assert bare.run(["stat", "-c", "%U %a", f"/run/user/{uid}"]).strip() == f"{USER} 700"
         assert bare.run(["stat", "-c", "%F", f"/run/user/{uid}/bus"]).strip() == "socket"
 
+    def test_a_service_manager_that_was_stopped_is_started(self, bare: Host) -> None:
+        uid = bare.run(["id", "-u", USER]).strip()
+        bare.run(["systemctl", "stop", f"user-{uid}.slice"])
+        bare.sh(f"timeout 60 sh -c 'while [ -e /run/user/{uid} ]; do sleep 1; done'")
+        assert bare.site("site", None, "--check").changed == 1
+        assert bare.site().changed == 1
+        assert bare.run(["systemctl", "is-active", f"user@{uid}"]).strip() == "active"
+        assert bare.run(["stat", "-c", "%U", f"/run/user/{uid}"]).strip() == USER
+
     def test_the_user_builds_under_an_oci_runtime_with_many_ids(self, bare: Host) -> None:
         # A pure cgroup v2 hierarchy, on which crun works: nothing may have chosen chroot.
         assert bare.run(["ls", "/sys/fs/cgroup/cgroup.procs"])
@@ -326,6 +335,13 @@ class TestBareHost:
         assert bare.role("builder", variables).changed > 0
         assert bare.role("builder", variables).changed == 0
         assert bare.run(["systemctl", "is-active", f"{unit}.timer"]).strip() == "active"
+        # As a run leaves it that was cut off between the file and systemd.
+        asked = ["systemctl", "show", "--property=NeedDaemonReload", f"{unit}.timer"]
+        bare.run(["touch", f"/etc/systemd/system/{unit}.timer"])
+        assert bare.run(asked).strip() == "NeedDaemonReload=yes"
+        assert bare.role("builder", variables).changed > 0
+        assert bare.run(asked).strip() == "NeedDaemonReload=no"
+        assert bare.role("builder", variables).changed == 0
         script = """
             cd; mkdir context; cd context; for step in kept dropped; do
                 printf "FROM scratch\\nCOPY f /\\nLABEL step=$step\\n" > f; buildah build -q --layers -t named -f f .
@@ -826,6 +842,26 @@ class TestIsolation:
             host.away("builder")
             host.away("crun")
 
+    def test_a_trial_that_came_at_a_bad_time_changes_nothing(self, host: Host) -> None:
+        try:
+            host.role("crun")
+            host.role("builder")
+            before = host.look()
+            # Full: not a single directory more.
+            host.sh("mount -t tmpfs -o mode=1777,nr_inodes=1 none /tmp")
+            for role in ("crun", "builder"):
+                failed = host.role(role)
+                assert failed.status != 0
+                assert "could not be tried" in failed.words
+                assert "No space left on device" in failed.words
+            host.sh("umount /tmp")
+            assert differences(before, host.look()) == []
+            assert [host.role(role).changed for role in ("crun", "builder")] == [0, 0]
+        finally:
+            host.sh("if mountpoint -q /tmp; then umount /tmp; fi")
+            host.away("builder")
+            host.away("crun")
+
     def test_a_runtime_whose_steps_get_no_network_is_not_used_and_the_remedy_is_named(self, host: Host) -> None:
         # As outside of udev's rules, in a container for example: only root may open the device.
         host.sh("chmod 600 /dev/net/tun")
@@ -935,6 +971,21 @@ class TestBuilder:
         finally:
             host.away("builder", wishes)
             host.sh(f"userdel --remove {USER} 2>/dev/null; rm -r /etc/skel/.config; rm -rf /var/tmp/containers-user-*")
+
+    def test_a_replaced_file_of_roots_is_roots_again(self, host: Host) -> None:
+        config = f"/home/{USER}/.config"
+        theirs = f"{config}/containers/storage.conf"
+        host.sh(f"useradd --create-home {USER}; install -d -o {USER} {config} {config}/containers; echo '#' > {theirs}")
+        before = host.run(["stat", "-c", "%U:%G %a %s", theirs])
+        assert before.startswith("root:root")
+        try:
+            assert host.role("builder", {"builder_overwrite": True}).changed > 0
+            assert host.run(["stat", "-c", "%U", theirs]).strip() == USER
+            assert host.away("builder").changed > 0
+            assert host.run(["stat", "-c", "%U:%G %a %s", theirs]) == before
+        finally:
+            host.away("builder")
+            host.sh(f"userdel --remove {USER} 2>/dev/null; rm -rf /var/tmp/containers-user-*")
 
     def test_too_few_ids_are_found(self, host: Host) -> None:
         host.sh(f"useradd --create-home {USER}; sed -i '/^{USER}:/d' /etc/subuid /etc/subgid")
