@@ -326,8 +326,8 @@ FINDINGS: tuple[Finding, ...] = (
         "need, and on another overlay, on an xfs that was made with ftype=0, and on some others, no overlay can be",
         "Put graphroot on a local file system such as ext4, or xfs with ftype=1 (role builder); or install "
         "fuse-overlayfs, which buildah takes by itself on an overlay, eCryptfs or such an xfs",
-        by_hand="no local file system has room for images, or role builder keeps the user's storage.conf: the role is "
-        "the remedy",
+        by_hand="no local file system has room for images; or role builder keeps the user's storage.conf: the role is "
+        "the remedy; or its storage is one line or keys with dots: graphroot has to be set there by hand",
         in_pod="Mount a volume, such as an emptyDir, at the place of the image store: /var/lib/containers of root, "
         "~/.local/share/containers of another user (role cluster_builder has an image that is made for this)",
     ),

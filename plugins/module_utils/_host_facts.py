@@ -136,8 +136,7 @@ class Store:
     :param graphroot: where it is or will be.
     :param there: whether it exists.
     :param config: the user's own storage.conf.
-    :param config_kind: ``missing``, ``managed`` by role builder, ``sections`` where it has a table storage,
-        or ``bare``.
+    :param config_kind: as :func:`config_kind` tells it.
     :param made_with_fuse: whether fuse-overlayfs made it, and keeps it whatever storage.conf says now.
     :param filesystem: its type there, as in /proc/PID/mountinfo.
     :param mount_point: where that is mounted.
@@ -573,8 +572,7 @@ class Look:
             graphroot=graphroot,
             there=place == graphroot,
             config=own,
-            config_kind="missing" if user is None else "managed" if MARKER in user else
-                        "sections" if _search(r"(?m)^(\[storage\])\s*$", user) else "bare",
+            config_kind=config_kind(user),
             # containers/storage, drivers/overlay: SupportsNativeOverlay.
             made_with_fuse=(self._read(f"{graphroot}/overlay/.has-mount-program") or "").strip() == "true",
             filesystem=mount.type,
@@ -892,6 +890,22 @@ def _search(pattern: str, text: Optional[str]) -> str:
     bare = re.sub(r"(?m)^\s*#.*$", "", text or "")
     match = re.search(pattern, bare)
     return match.group(1) if match else ""
+
+
+def config_kind(text: Optional[str]) -> str:
+    """Say how a user's storage.conf can be changed.
+
+    :param text: the file's; None where there is none.
+    :return: ``missing`` also where it says nothing at all, ``managed`` by role builder, ``sections`` where it has a
+        table storage, ``inline`` where that stands in one line or in keys with dots, or ``bare``.
+    """
+    if text is None or not text.strip():
+        return "missing"
+    if MARKER in text:
+        return "managed"
+    if _search(r"(?m)^[ \t]*(\[[ \t]*[\"']?storage[\"']?[ \t]*\])", text):
+        return "sections"
+    return "inline" if _search(r"(?m)^[ \t]*([\"']?storage[\"']?[ \t]*[.=])", text) else "bare"
 
 
 def _listed(ranges: Sequence[IdRange]) -> str:

@@ -42,7 +42,9 @@ from ansible_collections.rootless.buildah.plugins.module_utils._subid import (
 from ansible_collections.rootless.buildah.plugins.module_utils._sysctl import proc_path
 
 MAX_USER_NAMESPACES, PING_GROUPS = "15000", "0 2147483647"  # the defaults of role userns
-OWN_CONFIG = ("sections", "bare")
+OWN_CONFIG = ("sections", "inline", "bare")
+# The head of the table storage as config_kind() finds it: with blanks, quotes and a comment where TOML allows them.
+STORAGE = r"""^[[:space:]]*\[[[:space:]]*["']\{0,1\}storage["']\{0,1\}[[:space:]]*\]"""
 LAST_ID = 2**32 - 2  # the one above is no id but -1
 # The package of a program, where it has another name than the program.
 PACKAGES = {
@@ -336,13 +338,16 @@ def _choose_overlay(facts: Facts) -> list[str]:
 
 def _move_store(facts: Facts) -> list[str]:
     store = facts.store
-    if not store.elsewhere or store.config_kind == "managed" or store.strategy != HOST:
+    # Where there is a table storage without a head, another one would be its second: only its user can say where to.
+    if not store.elsewhere or store.config_kind in ("managed", "inline") or store.strategy != HOST:
         return []
     line = f'graphroot = "{store.elsewhere}"'
     driver = "vfs" if store.driver == "vfs" else "overlay"
+    drop = "/^[[:space:]]*graphroot[[:space:]]*=/d"
     write = {
-        "sections": _edit(facts, "/^[[:space:]]*graphroot[[:space:]]*=/d", rf"/^\[storage\]/a {line}"),
-        "bare": _edit(facts, rf"1i [storage]\n{line}\n"),
+        "sections": _edit(facts, drop, f"/{STORAGE}/a {line}"),
+        # Inserted before the first line can be dropped.
+        "bare": _edit(facts, rf"1i [storage]\n{line}\n", drop),
     }.get(store.config_kind) or _new_config(facts, f'driver = "{driver}"', line)
     return [
         f"install -d -m 0700 -o {_q(facts.user)} -g {facts.gid} {_q(store.elsewhere)}",

@@ -335,8 +335,8 @@ facts:
           type: str
         config_kind:
           description:
-            - V(missing), V(managed) where role builder keeps it, V(sections) where it has a table C(storage),
-              or V(bare).
+            - V(missing) also where it is empty, V(managed) where role builder keeps it, V(sections) where it has a
+              table C(storage), V(inline) where that stands in one line or in keys with dots, or V(bare).
           type: str
         made_with_fuse:
           description: Whether fuse-overlayfs made the store, and keeps it whatever C(storage.conf) says now.

@@ -273,6 +273,17 @@ CASES = {
         "graphroot_filesystem",
         f"mount --bind /dev/null $FUSE_OVERLAYFS; {OVERLAY} mkdir $BASE/lib; mount --bind $BASE/lib /var/lib",
         "/var/lib/$USER-containers"),
+    "a store on an overlay, and a file of the user's own style": (
+        "graphroot_filesystem",
+        (f"mount --bind /dev/null $FUSE_OVERLAYFS; {OVERLAY} mkdir $BASE/lib; mount --bind $BASE/lib /var/lib; "
+         "printf '\\t[ storage ] # mine\\ngraphroot = \"%s\" # here\\ndriver = \"overlay\"\\n' $STORE "
+         "> $HOME/.config/containers/storage.conf"),
+        "/var/lib/$USER-containers"),
+    "a store on an overlay, and a file that is empty": (
+        "graphroot_filesystem",
+        (f"mount --bind /dev/null $FUSE_OVERLAYFS; {OVERLAY} mkdir $BASE/lib; mount --bind $BASE/lib /var/lib; "
+         ": > $HOME/.config/containers/storage.conf"),
+        "/var/lib/$USER-containers"),
     "a store of root": ("store_not_writable", "mkdir -p $STORE", "find ./.local -xdev -uid 0"),
     "a store that is another user's": (
         "store_not_writable", "mkdir -p $STORE/overlay; chown -R $USER: $HOME/.local; chown 12345 $STORE/overlay",
@@ -322,6 +333,8 @@ EVIDENCE = {
     "a full disk": "MiB are free below $STORE",
     "a disk that is nearly full": "MiB are free below $STORE",
     "a store on an overlay": "$STORE is on overlay",
+    "a store on an overlay, and a file of the user's own style": "$STORE is on overlay",
+    "a store on an overlay, and a file that is empty": "$STORE is on overlay",
     "a store of root": "$USER may not write to $STORE",
     "a store that is another user's": "$USER may not write to $STORE/overlay",
     "a lock of root": "$USER may not write to $STORE/overlay-images/images.lock",

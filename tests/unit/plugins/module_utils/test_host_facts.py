@@ -390,6 +390,17 @@ class TestStore:
         host.write("/home/builder/.config/containers/storage.conf", f"{marker_line('builder')}\n[storage]\n")
         assert host.facts().store.config_kind == "managed"
 
+    @pytest.mark.parametrize("text, kind", [
+        ("", "missing"), (" \n\n", "missing"), ("# mine\n", "bare"), ("# [storage]\n", "bare"),
+        ("[storage.options]\n", "bare"), ("[[storage]]\n", "bare"),
+        ("[storage] # mine\n", "sections"), ("  [storage]\n", "sections"), ("\t[ storage\t]\r\n", "sections"),
+        ("[storage.options]\n\n['storage']\n", "sections"),
+        ('storage = {driver = "vfs"}\n', "inline"), ('"storage".driver = "vfs"\n', "inline"),
+    ])
+    def test_a_table_is_known_in_every_spelling(self, host: Host, text: str, kind: str) -> None:
+        host.write("/home/builder/.config/containers/storage.conf", text)
+        assert host.facts().store.config_kind == kind
+
     def test_another_place_has_to_be_a_local_disk(self, host: Host) -> None:
         (host.root / "srv").mkdir()
         host.write("/proc/self/mountinfo", "1 0 1:1 / / rw - overlay overlay rw\n2 1 1:2 / /srv rw - ext4 /dev/x rw\n")

@@ -8,19 +8,30 @@ That they cure is shown on real hosts, in tests/integration/test_doctor.py.
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.rootless.buildah.plugins.module_utils._diagnosis import as_results, diagnose
 from ansible_collections.rootless.buildah.plugins.module_utils._findings import BY_ID, FINDINGS
-from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import Facts, IdHelper, Store, Subids
+from ansible_collections.rootless.buildah.plugins.module_utils._host_facts import (
+    Facts,
+    IdHelper,
+    Store,
+    Subids,
+    config_kind,
+)
 from ansible_collections.rootless.buildah.plugins.module_utils._remedies import COMMANDS, as_user, commands_for, install
 from ansible_collections.rootless.buildah.plugins.module_utils._subid import Host, IdRange, Limits, Table
 
+# pytest brings the other one along where Python has none.
+toml = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
 TOOLS = {"buildah": "1.39.3", "skopeo": "1.18.0", "crun": "1.21", "setcap": "", "modprobe": ""}
 APT = ["apt-get update", "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {}"]
 AS_USER = "runuser -u builder -- env -C / -u TMPDIR XDG_RUNTIME_DIR=/run/user/1001 HOME=/home/builder "
@@ -46,6 +57,7 @@ WEAK = IdHelper("/usr/bin/newuidmap", "0755", "none")
 STORE = Store(graphroot="/home/builder/.local/share/containers/storage", there=True,
               config="/home/builder/.config/containers/storage.conf", mount_point="/home")
 PROJECTS = replace(STORE, strategy="project", graphroot="/srv/builds")
+HEADER = r"""^[[:space:]]*\[[[:space:]]*["']\{0,1\}storage["']\{0,1\}[[:space:]]*\]"""
 SET_DRIVER = rf"""{AS_USER}sed -i -e 's/^\([[:space:]]*driver[[:space:]]*=\).*/\1 "overlay"/' {STORE.config}"""
 
 
@@ -168,7 +180,7 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "graphroot_filesystem", {"store": replace(STORE, elsewhere="/srv/builder-containers", config_kind="sections")},
         ["install -d -m 0700 -o builder -g 1002 /srv/builder-containers",
          AS_USER + "sed -i -e '/^[[:space:]]*graphroot[[:space:]]*=/d' "
-         r"""-e '/^\[storage\]/a graphroot = "/srv/builder-containers"' """ + STORE.config,
+         + "-e " + shlex.quote(f'/{HEADER}/a graphroot = "/srv/builder-containers"') + " " + STORE.config,
          AS_USER + "rm -f /run/user/1001/overlay/overlay-false /run/user/1001/containers/overlay/overlay-false"]),
     "a store that cannot stay, without a file": (
         "graphroot_filesystem", {"store": replace(STORE, elsewhere="/srv/b", driver="vfs")},
@@ -178,6 +190,8 @@ EXPECTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
              r"""printf '[storage]\ndriver = "vfs"\ngraphroot = "/srv/b"\n' > """ + STORE.config)]),
     "a store that the role set": (
         "graphroot_filesystem", {"store": replace(STORE, elsewhere="/srv/b", config_kind="managed")}, []),
+    "a store that the user sets with keys that have dots": (
+        "graphroot_filesystem", {"store": replace(STORE, elsewhere="/srv/b", config_kind="inline")}, []),
     "a store that has no other place": ("graphroot_filesystem", {"store": STORE}, []),
     "a home of root": ("store_not_writable", {"store": closed("/home/builder", 0)},
                        ["chown -h builder:1002 /home/builder"]),
@@ -275,6 +289,53 @@ def test_they_are_complete_lines_of_a_shell(case: str) -> None:
 def test_a_finding_without_commands_says_why() -> None:
     assert all(finding.by_hand for finding in FINDINGS if finding.id not in COMMANDS)
     assert set(COMMANDS) <= set(BY_ID)
+
+
+@pytest.mark.parametrize("text, others", [
+    (None, {"driver": "overlay"}),
+    ("", {"driver": "overlay"}),
+    (" \n\t\n", {"driver": "overlay"}),
+    ("# mine\n#[storage]\n", {}),
+    ("# mine", {}),
+    ('[storage]\ndriver = "overlay"\n', {"driver": "overlay"}),
+    ('[storage]', {}),
+    ('[storage] # mine\ndriver = "overlay"\n', {"driver": "overlay"}),
+    ('[storage]#mine\r\ndriver = "overlay"\r\n', {"driver": "overlay"}),
+    ('  [storage]\n  driver = "overlay"\n  graphroot = "/nfs"\n', {"driver": "overlay"}),
+    ('\t[ storage ]\ndriver = "overlay"\n', {"driver": "overlay"}),
+    ('["storage"]\ngraphroot = "/nfs"\n', {}),
+    ("[ 'storage' ]\ngraphroot = '/nfs'\n", {}),
+    ('[storage.options]\nmount_program = "/x"\n[ storage ] # late\ngraphroot = "/nfs"\n',
+     {"options": {"mount_program": "/x"}}),
+    ('[storage.options]\nmount_program = "/x"\n', {"options": {"mount_program": "/x"}}),
+    # A key of no table; the table that comes above it would take it in.
+    ('graphroot = "/nfs"\n[storage.options]\nmount_program = "/x"\n', {"options": {"mount_program": "/x"}}),
+    ('graphroot = "/nfs"', {}),
+])
+def test_a_moved_store_leaves_a_file_that_can_be_read(text: str | None, others: dict[str, Any], tmp_path: Path) -> None:
+    config = tmp_path / "own" / "storage.conf"
+    if text is not None:
+        config.parent.mkdir()
+        config.write_bytes(text.encode())
+    store = replace(STORE, config=str(config), config_kind=config_kind(text), elsewhere="/srv/b")
+    written = commands_for("graphroot_filesystem", replace(FACTS, store=store))[1]
+    assert written.startswith(AS_USER)
+    subprocess.run(["sh", "-c", written.removeprefix(AS_USER)], check=True)
+    assert toml.loads(config.read_text())["storage"] == {"graphroot": "/srv/b", **others}
+    # What else the user wrote is there as it was.
+    kept = [line for line in (text or "").splitlines() if line.strip() and not re.match(r"\s*graphroot", line)]
+    assert not set(kept) - set(config.read_text().splitlines())
+
+
+@pytest.mark.parametrize("text", [
+    'storage = {graphroot = "/nfs"}\n', '# mine\nstorage.driver = "overlay"\n', ' "storage" . driver = "overlay"\n',
+    'storage.driver = "overlay"\n[storage.options]\nmount_program = "/x"\n',
+])
+def test_a_file_that_no_line_can_be_added_to_is_left_to_its_user(text: str) -> None:
+    assert "storage" in toml.loads(text)
+    store = replace(STORE, config_kind=config_kind(text), elsewhere="/srv/b")
+    assert commands_for("graphroot_filesystem", replace(FACTS, store=store)) == []
+    assert "dots" in BY_ID["graphroot_filesystem"].by_hand
 
 
 def test_names_cannot_break_out() -> None:
