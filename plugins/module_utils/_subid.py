@@ -445,7 +445,7 @@ class Wish:
     :param name: the user.
     :param present: whether to have ranges at all.
     :param count: how many ids at least, uids and gids each.
-    :param start: the first id of the range, when it may not be chosen freely.
+    :param start: the user's first id, when it may not be chosen freely.
     :param align: when not 1, one range is wanted for uids and the same for gids; its start and length are multiples of
         this, and it begins above the first so many ids. That is what a kubelet demands of its own user.
     """
@@ -650,9 +650,20 @@ def _gap(wish: Wish, taken: Iterable[IdRange], need: int, low: int, limits: tupl
 
 def _plan_fixed(host: Host, wish: Wish, start: int, uid: int | None) -> Change:
     wanted = IdRange(start, wish.count)
-    missing = [Spans(has).missing(wanted) for has in host.owned(wish.name, uid)]
+    owned = host.owned(wish.name, uid)
+    missing = [Spans(has).missing(wanted) for has in owned]
     if any(missing):
         _check_bounds(host, wish.name, uid)
+    for table, has in zip((host.subuid, host.subgid), owned):
+        # Hosts ask for a start to agree on every id of a container, and those count from the user's lowest.
+        if any(item.start < start for item in has):
+            raise InputError(
+                f"The ids of {wish.name} would not begin at {start}",
+                cause=f"the user has the range {min(has)} in {table.path}, and a container's ids are numbered from "
+                      "the user's lowest on: they would differ from those of other hosts",
+                remedy="take the user's ranges away first (state: absent) and reset the stores; useradd gives new "
+                       "accounts none with -K SUB_UID_COUNT=0 -K SUB_GID_COUNT=0",
+            )
     for table, parts, end in zip((host.subuid, host.subgid), missing, host.ends(wish.name, uid)):
         if any(part.start < end for part in parts):
             raise InputError(

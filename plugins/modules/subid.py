@@ -70,6 +70,10 @@ options:
     description:
       - The first id of a range of O(count) ids that the user shall have, for hosts that must agree on it.
       - It may lie outside the limits in C(/etc/login.defs), but it must be free.
+      - A container's ids are numbered from the user's lowest on. So the module fails where the user has ids below it,
+        and changes nothing.
+      - C(useradd) gives the account of a person a range at once, on each host the next that is free there. Make the
+        account without one, as in the examples, or take its range away with O(state=absent) before it has images.
       - The user C(kubelet) may have what is otherwise kept for it.
     type: int
   align:
@@ -114,7 +118,8 @@ attributes:
     description: Can run in check mode and return changed status prediction without modifying target.
     details:
       - A user who does not exist is an error, but only warned about in check mode, where an earlier task may only have
-        predicted the account. C(changed) is then a guess, because C(useradd) usually gives ranges of its own.
+        predicted the account. C(changed) is then a guess, because C(useradd) usually gives ranges of its own, with
+        which O(start) fails.
   diff_mode:
     support: full
     description: Will return details on what has changed (or possibly needs changing in check mode).
@@ -150,9 +155,14 @@ EXAMPLES = r"""
       - name: former
         state: absent
 
+- name: An account without the range that useradd would choose on each host
+  ansible.builtin.command:
+    argv: [useradd, -K, SUB_UID_COUNT=0, -K, SUB_GID_COUNT=0, --create-home, --home-dir, /home/shared, shared]
+    creates: /home/shared
+
 - name: The same range on every host that reads one image store
   rootless.buildah.subid:
-    name: build
+    name: shared
     start: 300000
 
 - name: Keep off the ids that a directory service gives out
@@ -377,6 +387,10 @@ class Run:
             if wish.start is not None and any(Spans(one).missing(IdRange(wish.start, wish.count)) for one in has):
                 raise BuildahError(f"{wish.name} does not have the range {wish.start}:{wish.count}",
                                    cause=f"nsswitch.conf has the ranges served by {service}", remedy="allot it there")
+            if wish.start is not None and min(map(min, has)).start < wish.start:
+                raise BuildahError(f"The ids of {wish.name} do not begin at {wish.start}",
+                                   cause=f"nsswitch.conf has the ranges served by {service}, and the lowest is "
+                                         f"{min(map(min, has))}", remedy="allot others there, or ask for that start")
             if any(len(Spans(one)) < wish.count for one in has):
                 raise BuildahError(
                     f"{wish.name} has {len(Spans(has[0]))} subordinate uids and {len(Spans(has[1]))} gids instead of "

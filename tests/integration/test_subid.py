@@ -274,6 +274,26 @@ class TestTables:
         failure = machine.subid(name="rbsubb", start=3000000001, failed=True)
         assert "taken by line 1 of /etc/subuid" in failure["cause"]
 
+    def test_a_fixed_start_means_the_same_ids_on_every_host(self, machine: Machine) -> None:
+        # As on a host whose useradd has chosen already.
+        machine.run("useradd", "-u", "52003", "rbsubc")
+        before = machine.tables()
+        assert machine.getsubids("rbsubc") == [[FULL], [FULL]]
+        for check in (True, False):
+            failure = machine.subid(check=check, name="rbsubc", start=300000, failed=True)
+            assert "would not begin at 300000" in failure["msg"]
+            assert "100000:65536 in /etc/subuid" in failure["cause"]
+            assert "state: absent" in failure["remedy"]
+            assert machine.tables() == before
+        # Nor is a range at that place enough while there is the other.
+        machine.run("usermod", "--add-subuids", "300000-365535", "--add-subgids", "300000-365535", "rbsubc")
+        machine.subid(name="rbsubc", start=300000, failed=True)
+        # The remedy.
+        machine.subid(name="rbsubc", state="absent")
+        wanted = {"start": 300000, "count": 65536}
+        assert ranges_of(machine.subid(name="rbsubc", start=300000)) == [[wanted], [wanted]]
+        assert machine.subid(name="rbsubc", start=300000)["changed"] is False
+
     def test_new_accounts_of_useradd_keep_off_our_ranges(self, machine: Machine) -> None:
         machine.subid(name="rbsuba")
         machine.run("useradd", "-u", "52003", "rbsubc")
@@ -561,6 +581,7 @@ class TestOtherServices:
         ({"name": "rbsuba", "count": 70000}, "rbsuba has 65536 subordinate uids and 65536 gids instead of 70000"),
         ({"name": "rbsubb"}, "rbsubb has 0 subordinate uids"),
         ({"name": "rbsuba", "start": 100000}, "does not have the range 100000:65536"),
+        ({"name": "rbsuba", "start": 7000001, "count": 65535}, "do not begin at 7000001"),
         ({"name": "rbsuba", "state": "absent"}, "cannot be removed"),
     ])
     def test_what_would_have_to_be_written_there_is_refused(self, served: Machine, options: dict[str, Any],
@@ -707,7 +728,9 @@ class TestKernel:
 def test_every_example_of_the_documentation_works_and_then_rests(machine: Machine) -> None:
     source = (ROOT / "plugins/modules/subid.py").read_text()
     examples = source.split('EXAMPLES = r"""')[1].split('"""')[0]
-    for documented, real in (("name: build\n", "name: rbsuba\n"), ("name: ci\n", "name: rbsubb\n")):
+    for documented, real in (("name: build\n", "name: rbsuba\n"), ("name: ci\n", "name: rbsubb\n"),
+                             ("name: shared\n", "name: rbsubc\n"), ("/home/shared, shared]", "/home/shared, rbsubc]"),
+                             ("/home/shared", str(machine.homes / "rbsubc"))):
         assert documented in examples
         examples = examples.replace(documented, real)
     machine.run("useradd", "--system", "--no-create-home", "kubelet")
@@ -717,7 +740,9 @@ def test_every_example_of_the_documentation_works_and_then_rests(machine: Machin
         "vars": {"ansible_python_interpreter": sys.executable}}]))
     outputs = [machine.run(sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", str(book)).stdout
                for _each in range(2)]
-    assert [re.findall(r"ok=(\d+) +changed=(\d+)", output) for output in outputs] == [[("6", "4")], [("6", "0")]]
+    assert [re.findall(r"ok=(\d+) +changed=(\d+)", output) for output in outputs] == [[("7", "5")], [("7", "0")]]
+    shared = {"start": 300000, "count": 65536}
+    assert machine.getsubids("rbsubc") == [[shared], [shared]]
 
 
 class TestRole:

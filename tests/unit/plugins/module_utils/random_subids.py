@@ -282,6 +282,8 @@ class Oracle:
         above = [max((item.stop for item in items), default=0) for items in self.own(name)]
         if asked.start is not None:
             wanted = range(asked.start, asked.start + asked.count)
+            if any(item.start < asked.start for items in self.usable(name) for item in items):
+                return True
             for kind, items in enumerate(self.usable(name)):
                 fresh = [number for number in _edges(wanted, [*items, *self.taken(name)])
                          if not any(number in item for item in items)]
@@ -359,6 +361,7 @@ class Oracle:
                     inside = [range(max(item.start, asked.start), min(item.stop, asked.start + asked.count))
                               for item in has]
                     assert ids_in(inside) == asked.count, f"{asked} has {has}"
+                    assert min(item.start for item in has) == asked.start, "a container's ids begin elsewhere"
             assert asked.start is not None or max(names) <= 1, f"{asked} got more than one range"
 
 

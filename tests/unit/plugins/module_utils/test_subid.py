@@ -290,8 +290,25 @@ class TestFixedStart:
         assert plan_one(host(f"{owner}:100000:65536\n", ""), start=100000) == Change("build", (), (FULL,))
 
     def test_what_is_there_already_needs_nothing(self) -> None:
-        seen = host("build:100000:90000\n1001:190000:1000\n", gids={1001: "build"})
-        assert not plan_one(seen, start=100100, count=90900)
+        seen = host("build:100000:90000\n1001:190000:2000\nbuild:500000:10\n", gids={1001: "build"})
+        assert not plan_one(seen, start=100000, count=90900)
+
+    @pytest.mark.parametrize("subuid, subgid, cause", [
+        # What useradd gave.
+        ("build:165536:65536\n", None, "the range 165536:65536 in /etc/subuid"),
+        ("build:300000:65536\nbuild:165536:65536\n", None, "the range 165536:65536 in /etc/subuid"),
+        ("build:300000:65536\n", "1001:300000:65536\n1001:200000:1\n", "the range 200000:1 in /etc/subgid"),
+        ("build:299999:65537\n", None, "the range 299999:65537 in /etc/subuid"),
+    ])
+    def test_ids_below_are_refused_for_they_would_be_the_first_of_a_container(
+        self, subuid: str, subgid: str | None, cause: str
+    ) -> None:
+        seen = host(subuid, subgid, gids={1001: "build"})
+        with pytest.raises(InputError, match="would not begin at 300000") as raised:
+            plan_one(seen, start=300000)
+        assert cause in str(raised.value)
+        assert "state: absent" in raised.value.remedy
+        assert "-K SUB_UID_COUNT=0" in raised.value.remedy
 
     @pytest.mark.parametrize("others, cause", [
         ({"subuid": "x\nother:150000:1\n"}, "overlaps 150000:1, which is taken by line 2 of /etc/subuid"),
