@@ -1,11 +1,14 @@
 # Copyright (c) 2026, the rootless.buildah authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind the module managed_packages: query, one transaction, a note of what came or could not go."""
+"""The action behind the module managed_packages: query, one transaction, a note of what came or could not go.
+
+A run may be cut off in the transaction, which comes to its end all the same. So what was there is noted before it.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -14,14 +17,20 @@ from ansible_collections.rootless.buildah.plugins.module_utils._packages import 
     PROVIDERS,
     QUERIES,
     TRIALS,
+    Note,
     brought,
     dnf_command,
     installed,
     missing,
     needed,
 )
+from ansible_collections.rootless.buildah.plugins.module_utils._way_back import NOTE_KEY, WayBack
 
 KEY = "packages"
+# Lists the packages. Ends with a line of the note when the end of a transaction was not seen: a run in which nothing is
+# missing needs no other question.
+ASK = '"$@" || exit; grep -sF "$MARK" "$NOTE" || :'
+MARK = f'"{NOTE_KEY}{KEY}": {{'
 ARGUMENTS: dict[str, Any] = {
     "names": {"type": "list", "elements": "str", "default": []},
     "role": {"type": "str", "required": True},
@@ -47,37 +56,65 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"Packages can be installed on the Debian and RHEL families, not on '{family or 'an unknown family'}'. "
                 "Gather the fact os_family first, or install them yourself and give empty lists of packages.")
-        listing = self._query(family, task_vars)
-        kept: list[str] = []
-        if args["state"] == "present":
-            packages = missing(args["names"], listing)
-        else:
-            noted = self._note(args["role"], "read", None, task_vars) or []
-            mine = sorted(set(noted) & installed(listing))
-            packages = self._removable(family, mine, task_vars)
-            kept = sorted(set(mine) - set(packages))
-        result.update(changed=bool(packages), packages=packages, kept=kept, diff=self._diff(packages, args["state"]))
+        listing = self._query(family, args["role"], task_vars)
+        act = self._present if args["state"] == "present" else self._absent
+        return {**result, **act(family, listing, args, task_vars)}
+
+    def _present(self, family: str, listing: str, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        role, packages = args["role"], missing(args["names"], listing)
+        result = self._result(packages, "present")
+        if self._task.check_mode or not (packages or MARK in listing):
+            return result
+        outcome: dict[str, Any] = {}
+        note = Note.read(self._note(role, "read", None, task_vars))
+        came, after = set(note.came), listing
+        if packages:
+            self._note(role, "replaced", note.opened(packages, listing).value, task_vars)
+            outcome = self._transaction(family, packages, args, task_vars)
+            if "module_stdout" in outcome:
+                # No answer of the module, and the transaction may go on: the next run sees what came.
+                return {**result, **outcome}
+            # Also after a failure: what came came.
+            after = self._query(family, role, task_vars)
+            came.update(brought(listing, after))
+        came.update(self._unseen(family, note, after, task_vars))
+        self._keep(role, sorted(came), task_vars)
+        return {**result, **outcome} if outcome.get("failed") else result
+
+    def _absent(self, family: str, listing: str, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        role = args["role"]
+        note = Note.read(self._note(role, "read", None, task_vars))
+        came = sorted({*note.came, *self._unseen(family, note, listing, task_vars)})
+        mine = sorted(set(came) & installed(listing))
+        packages = self._removable(family, mine, task_vars)
+        kept = sorted(set(mine) - set(packages))
+        result = self._result(packages, "absent", kept)
         if kept:
             self._display.warning(
-                f"Other packages need {', '.join(kept)} by now, which came with the role {args['role']}: left alone. "
+                f"Other packages need {', '.join(kept)} by now, which came with the role {role}: left alone. "
                 "Remedy: remove what needs them and run this again, or keep them.")
         if self._task.check_mode:
             return result
         if packages:
+            if note.before:
+                # Once some are gone nobody can tell any more what they needed.
+                self._keep(role, came, task_vars)
             outcome = self._transaction(family, packages, args, task_vars)
-            if args["state"] == "present":
-                # Also after a failure: what came came.
-                came = brought(listing, self._query(family, task_vars))
-                noted = self._note(args["role"], "absent", None, task_vars) or []
-                if noted or came:
-                    self._note(args["role"], "present", sorted({*noted, *came}), task_vars)
             if outcome.get("failed"):
                 return {**result, **outcome}
-        if args["state"] == "absent" and kept != noted:
-            self._note(args["role"], "absent", None, task_vars)
-            if kept:
-                self._note(args["role"], "present", kept, task_vars)
+        if kept != note.value:
+            self._keep(role, kept, task_vars)
         return result
+
+    def _unseen(self, family: str, note: Note, listing: str, task_vars: dict[str, Any]) -> set[str]:
+        """Return what came in a transaction whose end no run saw: what was asked for, and what that needs.
+
+        Not what could go without that, nor what packages need that were there before: others brought it since.
+        """
+        asked, others = note.new(listing)
+        going = self._removable(family, [*asked, *others], task_vars)
+        strangers = self._removable(family, others, task_vars)
+        return {*asked, *going} - set(strangers)
 
     def _removable(self, family: str, packages: list[str], task_vars: dict[str, Any]) -> list[str]:
         """Return which packages can go so that nothing else has to."""
@@ -107,22 +144,26 @@ class ActionModule(ActionBase):
         args = {"argv": argv, "expand_argument_vars": False}
         return self._module("ansible.builtin.command", args, task_vars, check_mode=False)
 
-    def _query(self, family: str, task_vars: dict[str, Any]) -> str:
-        outcome = self._command(QUERIES[family], task_vars)
+    def _query(self, family: str, role: str, task_vars: dict[str, Any]) -> str:
+        argv = ["env", f"MARK={MARK}", f"NOTE={WayBack(role).path}", "sh", "-c", ASK, "sh", *QUERIES[family]]
+        outcome = self._command(argv, task_vars)
         if outcome.get("rc") != 0:
             words = outcome.get("stderr") or outcome.get("msg")
             raise AnsibleActionFail(f"The package database does not answer: {words}")
         return str(outcome["stdout"])
 
-    def _note(self, role: str, state: str, value: list[str] | None, task_vars: dict[str, Any]) -> list[str] | None:
+    def _keep(self, role: str, names: list[str], task_vars: dict[str, Any]) -> None:
+        """Note which packages are the role's, in place of what was noted."""
+        self._note(role, "replaced" if names else "absent", names or None, task_vars)
+
+    def _note(self, role: str, state: str, value: Any, task_vars: dict[str, Any]) -> Any:
         args = {"role": role, "key": KEY, "state": state, "value": value}
         if value is None:
             del args["value"]
         outcome = self._module("rootless.buildah.managed_note", args, task_vars)
         if outcome.get("failed"):
             raise AnsibleActionFail(f"The note about packages cannot be kept: {outcome.get('msg')}")
-        noted: list[str] | None = outcome["notes"].get(KEY)
-        return noted
+        return outcome["notes"].get(KEY)
 
     def _transaction(self, family: str, packages: list[str], args: dict[str, Any],
                      task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +199,8 @@ class ActionModule(ActionBase):
         return outcome
 
     @staticmethod
-    def _diff(packages: list[str], state: str) -> dict[str, str]:
+    def _result(packages: list[str], state: str, kept: Iterable[str] = ()) -> dict[str, Any]:
         lines = "".join(f"{name}\n" for name in packages)
         before, after = ("", lines) if state == "present" else (lines, "")
-        return {"before": before, "after": after, "before_header": "packages", "after_header": "packages"}
+        diff = {"before": before, "after": after, "before_header": "packages", "after_header": "packages"}
+        return {"changed": bool(packages), "packages": packages, "kept": [*kept], "diff": diff}

@@ -9,7 +9,8 @@ A listing is what ``dpkg-query -W -f '${db:Status-Abbrev}${Package}\n'`` or ``rp
 from __future__ import annotations
 
 import re
-from typing import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Iterable
 
 QUERIES = {
     "Debian": ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\n"],
@@ -44,6 +45,40 @@ def missing(wanted: Iterable[str], listing: str) -> list[str]:
 def brought(before: str, after: str) -> list[str]:
     """Return what a transaction installed, dependencies included."""
     return sorted(installed(after) - installed(before))
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is noted of a role's packages.
+
+    :param came: what the role brought, as far as a run saw it.
+    :param asked: what was asked for in a transaction whose end no run has seen yet.
+    :param before: what was installed before it; nothing when there is no such transaction.
+    """
+
+    came: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, value: Any) -> Note:
+        """Understand what ``value`` made; None when nothing is noted."""
+        return cls(**value) if isinstance(value, dict) else cls(came=value or [])
+
+    @property
+    def value(self) -> list[str] | dict[str, list[str]]:
+        """What is noted: a list, and a mapping until the end of a transaction is seen."""
+        return {"came": self.came, "asked": self.asked, "before": self.before} if self.before else self.came
+
+    def opened(self, packages: Iterable[str], listing: str) -> Note:
+        """Return the note for the time of a transaction. What another one found before it is as good now."""
+        asked = sorted({*self.asked, *packages})
+        return Note(self.came, asked, self.before or sorted(installed(listing)))
+
+    def new(self, listing: str) -> tuple[list[str], list[str]]:
+        """Return what was asked for and what else came since the transaction began, whoever brought it."""
+        new = installed(listing) - set(self.before) if self.before else set()
+        return sorted(new & set(self.asked)), sorted(new - set(self.asked))
 
 
 def dnf_command(state: str, packages: Iterable[str], install_recommends: bool) -> list[str]:

@@ -19,6 +19,8 @@ DIRECTORY = "/var/lib/rootless-buildah"
 SHARED = "directories"
 # What the keys of notes about files begin with.
 FILE_KEY = "file:"
+# And of those that roles make themselves.
+NOTE_KEY = "note:"
 
 
 class WayBack:
@@ -77,6 +79,11 @@ class WayBack:
         """
         with self.change() as notes:
             return notes.setdefault(key, value)
+
+    def replace(self, key: str, value: Any) -> None:
+        """Note ``value`` whatever is noted already, in one step: there is no moment without either."""
+        with self.change() as notes:
+            notes[key] = value
 
     def forget(self, key: str) -> Any:
         """Remove a note and return what it said; None when there was none."""

@@ -22,17 +22,19 @@ options:
     required: true
   key:
     description:
-      - What the note is about. Needed with O(state=present).
+      - What the note is about. Needed with O(state=present) and O(state=replaced).
       - Without it O(state=absent) forgets all notes of the role.
     type: str
   value:
-    description: What was found. Needed with O(state=present).
+    description: What was found. Needed with O(state=present) and O(state=replaced).
     type: raw
   state:
     description:
       - V(present) notes O(value) unless the key is noted already, V(absent) forgets it, V(read) only returns the notes.
+      - V(replaced) notes O(value) in place of what is noted, in one step. Whoever is cut off leaves the old note or the
+        new one.
     type: str
-    choices: [present, absent, read]
+    choices: [present, replaced, absent, read]
     default: present
 attributes:
   check_mode:
@@ -82,9 +84,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rootless.buildah.plugins.module_utils._failure import OF_ROOT, fail
-from ansible_collections.rootless.buildah.plugins.module_utils._way_back import FILE_KEY, WayBack
-
-PREFIX = "note:"
+from ansible_collections.rootless.buildah.plugins.module_utils._way_back import FILE_KEY, NOTE_KEY, WayBack
 
 
 def main() -> None:
@@ -93,23 +93,27 @@ def main() -> None:
             "role": {"type": "str", "required": True},
             "key": {"type": "str", "no_log": False},
             "value": {"type": "raw"},
-            "state": {"type": "str", "choices": ["present", "absent", "read"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "replaced", "absent", "read"], "default": "present"},
         },
-        required_if=[("state", "present", ["key", "value"])],
+        required_if=[("state", "present", ["key", "value"]), ("state", "replaced", ["key", "value"])],
         supports_check_mode=True,
     )
     params = module.params
     way_back = WayBack(params["role"])
     try:
-        notes = noted(way_back, PREFIX)
+        notes = noted(way_back, NOTE_KEY)
         files = sorted(noted(way_back, FILE_KEY))
         if params["state"] == "present":
             notes.setdefault(params["key"], params["value"])
             if not module.check_mode:
-                notes[params["key"]] = way_back.note_first(PREFIX + params["key"], params["value"])
+                notes[params["key"]] = way_back.note_first(NOTE_KEY + params["key"], params["value"])
+        elif params["state"] == "replaced":
+            notes[params["key"]] = params["value"]
+            if not module.check_mode:
+                way_back.replace(NOTE_KEY + params["key"], params["value"])
         elif params["state"] == "absent" and not module.check_mode:
             for key in [params["key"]] if params["key"] else notes:
-                way_back.forget(PREFIX + key)
+                way_back.forget(NOTE_KEY + key)
     except OSError as error:
         fail(module, error, OF_ROOT)
     except ValueError as error:

@@ -15,6 +15,9 @@ description:
     its lists refreshed.
   - Remembers on the host which packages came, dependencies included, so that O(state=absent) can remove exactly those.
     One that others need by now stays, is warned of and stays remembered.
+  - When a run is cut off while packages come, the next one finds out which they are. What others installed meanwhile is
+    not among them, unless O(names) asked for it or what it asked for needs it. What was only recommended is not
+    remembered then.
   - Uses M(ansible.builtin.apt), or the program C(dnf), whatever Python Ansible runs under. Needs the fact
     C(os_family).
   - A building block of the collection's roles.

@@ -7,14 +7,20 @@ be of the RHEL family for the former, and its packages are made here: there is n
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import json
-from typing import Any, Iterator
+import os
+import signal
+from pathlib import Path
+from typing import Any, Callable, Iterator
 
 import pytest
 import yaml
 
 from ansible_collections.rootless.buildah.tests.demo.machine import Machine
 from ansible_collections.rootless.buildah.tests.integration.test_roles import Host, Outcome, make_base
+from ansible_collections.rootless.buildah.tests.tools.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -28,9 +34,14 @@ PACKAGES = {
     "rbruntime": ["Provides: rbcap = 3", "Requires: rbbase"],
     "rbbase": [],
     "rbshell": [],
+    # No package of the Debian provides the shell that its script needs.
+    "rbslow": ["Requires: rbruntime", "Provides: /bin/sh"],
     # Somebody else's.
     "rbuser": ["Requires: rbcap >= 2"],
     "rbchooser": ["Requires: (rbshell or rbother)"],
+    "rbother": [],
+    "rbstranger": ["Requires: rbstrange", "Requires: rbbase"],
+    "rbstrange": [],
 }
 SPEC = """\
 Name: {name}
@@ -42,6 +53,7 @@ BuildArch: noarch
 {relations}
 %description
 Nothing.
+{scripts}
 %files
 """
 # The same for apt, as far as both are asked the same.
@@ -50,8 +62,12 @@ DEBS = {
     "rbruntime": "Provides: rbcap (= 3)\nDepends: rbbase",
     "rbbase": "Section: misc",
     "rbshell": "Section: misc",
+    "rbslow": "Depends: rbruntime",
     "rbuser": "Depends: rbcap (>= 2)",
     "rbchooser": "Depends: rbother | rbshell",
+    "rbother": "Section: misc",
+    "rbstranger": "Depends: rbstrange, rbbase",
+    "rbstrange": "Section: misc",
 }
 DEB = """\
 Package: {name}
@@ -60,6 +76,17 @@ Architecture: all
 Maintainer: nobody <nobody@example.com>
 Description: nothing
 {relations}
+"""
+# What rbslow does while it is installed: a test is told, and may hold it up.
+SLOW = """\
+echo > /srv/begun
+while [ -e /srv/hold ]; do sleep 0.1; done
+"""
+# Takes the place of what stands in for ssh. When it is killed nobody hears any more what the machine says; what runs
+# there does not notice.
+LOST = """\
+#!/bin/sh
+{ssh} "$@" 2> /dev/null | sed -u "#$0"
 """
 # What apt's own programs for it would print, which Debian has in packages of their own.
 INDEX = """\
@@ -73,6 +100,7 @@ for name in */; do
 done > Packages
 rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
 echo 'deb [trusted=yes] file:/srv/debs ./' > /etc/apt/sources.list
+apt-get -q update
 """
 # How others install and remove, and how it is asked what there is.
 BY_HAND = {
@@ -93,7 +121,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with Machine(make_base(archive, HAS), systemd=False) as machine:
         host = Host(machine)
         for name, relations in PACKAGES.items():
-            host.write(f"/srv/specs/{name}.spec", SPEC.format(name=name, relations="\n".join(relations)))
+            scripts = f"%post\n{SLOW}" if name == "rbslow" else ""
+            spec = SPEC.format(name=name, relations="\n".join(relations), scripts=scripts)
+            host.write(f"/srv/specs/{name}.spec", spec)
         host.write("/etc/yum.repos.d/ours.repo", REPOSITORY)
         host.sh("rpmbuild -bb --quiet --define '_rpmdir /srv/repository' /srv/specs/*.spec")
         host.sh("createrepo_c /srv/repository")
@@ -101,6 +131,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         host.sh("dnf --assumeyes install rbolder; dnf mark remove rbolder")
         for name, relation in DEBS.items():
             host.write(f"/srv/debs/{name}/DEBIAN/control", DEB.format(name=name, relations=relation))
+        host.write("/srv/debs/rbslow/DEBIAN/postinst", f"#!/bin/sh\n{SLOW}", 0o755)
         host.sh(INDEX)
         yield host
 
@@ -119,6 +150,54 @@ def ours(host: Host) -> list[str]:
     return sorted(host.sh("rpm -qa --qf '%{NAME}\\n'").split())
 
 
+def there(host: Host, family: str) -> list[str]:
+    """The packages of this test that are installed by now."""
+    return sorted(set(host.sh(BY_HAND[family][2]).split()) - {"rbolder"})
+
+
+def here(word: str) -> list[int]:
+    """The processes beside the machine, not in it, whose command line has a word."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if word in words and os.readlink(place / "ns/pid") == os.readlink("/proc/self/ns/pid"):
+                found.append(int(place.name))
+        except OSError:
+            # It has ended.
+            continue
+    return found
+
+
+def cut_off(host: Host, run: Callable[[], Outcome], *words: str) -> Outcome:
+    """Kill processes of a run, by words of their command lines, while it installs rbslow. That comes to its end."""
+    host.sh("rm -f /srv/begun; touch /srv/hold")
+
+    def killed() -> bool:
+        found = {pid for word in words for pid in here(word)}
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        return not found
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        going = pool.submit(run)
+        try:
+            until(lambda: going.done() or "begun" in host.run(["ls", "/srv"]), 120, "rbslow is not installed")
+            assert not going.done(), going.result().output
+            until(killed)
+        finally:
+            host.sh("rm -f /srv/hold")
+    managers = "grep -lxE 'apt-get|dpkg|dnf|python3' /proc/[0-9]*/comm 2>/dev/null || :"
+    until(lambda: not host.sh(managers), 60, "the package manager does not come to its end")
+    return going.result()
+
+
+def note(host: Host, role: str) -> Any:
+    """What is noted for a role."""
+    text = host.run(["cat", f"/var/lib/rootless-buildah/{role}.json"], check=False)
+    return json.loads(text) if text.startswith("{") else text
+
+
 def test_what_is_missing_comes_once_and_goes_again(host: Host) -> None:
     assert packages(host, "--check", names=["rbtool"]).changed == 1
     assert ours(host) == ["rbolder"]
@@ -134,11 +213,7 @@ def test_what_is_missing_comes_once_and_goes_again(host: Host) -> None:
 
 @pytest.mark.parametrize("family", BY_HAND)
 def test_what_somebody_elses_packages_need_stays_until_they_are_gone(host: Host, family: str) -> None:
-    install, remove, ask = BY_HAND[family]
-
-    def there() -> list[str]:
-        return sorted(set(host.sh(ask).split()) - {"rbolder"})
-
+    install, remove, _ask = BY_HAND[family]
     assert packages(host, family=family, names=["rbbuild"]).changed == 1
     host.sh(f"{install} rbuser rbchooser")
     for arguments in (["--check"], []):
@@ -146,7 +221,7 @@ def test_what_somebody_elses_packages_need_stays_until_they_are_gone(host: Host,
         assert done.changed == 1
         assert "Other packages need rbbase, rbruntime, rbshell by now" in done.words
     # rbruntime is needed, and needs rbbase.
-    assert there() == ["rbbase", "rbchooser", "rbruntime", "rbshell", "rbuser"]
+    assert there(host, family) == ["rbbase", "rbchooser", "rbruntime", "rbshell", "rbuser"]
     again = packages(host, family=family, state="absent")
     assert again.changed == 0
     assert "Other packages need rbbase, rbruntime, rbshell by now" in again.words
@@ -155,7 +230,7 @@ def test_what_somebody_elses_packages_need_stays_until_they_are_gone(host: Host,
     last = packages(host, family=family, state="absent")
     assert last.changed == 1
     assert "Other packages need" not in last.words
-    assert there() == []
+    assert there(host, family) == []
     assert packages(host, family=family, state="absent").changed == 0
 
 
@@ -183,6 +258,54 @@ def test_packages_that_were_left_go_when_it_is_asked_for_later(host: Host) -> No
     assert host.sh(ask) == there
     assert host.away("build_registry", {"build_registry_purge": True}).changed > 0
     assert "rbbuild" not in host.sh(ask)
+
+
+@pytest.mark.parametrize("family", BY_HAND)
+def test_a_run_that_is_cut_off_while_packages_come_forgets_none(host: Host, family: str) -> None:
+    install, remove, _ask = BY_HAND[family]
+    host.sh(f"{install} rbchooser rbshell")
+    # Ansible with its workers, and what stands in for ssh.
+    playbook, connection = str(host.machine.place / "packages.yml"), f"--target={host.machine.init}"
+    run = functools.partial(packages, host, family=family, names=["rbslow"])
+    killed = cut_off(host, run, playbook, connection)
+    assert killed.status == -signal.SIGKILL
+    # Before anybody reckons somebody else brings more. rbchooser, which was there, needs rbother then.
+    host.sh(f"{install} rbstranger rbother; {remove} rbshell")
+    left = note(host, "ours")
+    assert packages(host, "--check", family=family, names=["rbslow"]).changed == 0
+    assert packages(host, "--check", family=family, state="absent").changed == 1
+    assert note(host, "ours") == left
+    assert packages(host, family=family, names=["rbslow"]).changed == 0
+    assert note(host, "ours") == {"note:packages": ["rbbase", "rbruntime", "rbslow"]}
+    gone = packages(host, family=family, state="absent")
+    assert gone.changed == 1
+    assert "Other packages need rbbase by now" in gone.words
+    others = ["rbchooser", "rbother", "rbstrange", "rbstranger"]
+    assert there(host, family) == ["rbbase", *others]
+    host.sh(f"{remove} {' '.join(others)}")
+    assert packages(host, family=family, state="absent").changed == 1
+    assert there(host, family) == []
+    assert note(host, "ours").startswith("cat: ")
+
+
+def test_packages_come_to_light_again_whose_run_lost_its_connection(host: Host) -> None:
+    purge = {"build_registry_purge": True}
+    assert packages(host, family="Debian", role="build_registry", names=["rbshell"]).changed == 1
+    connection = host.machine.place / "lost-ssh"
+    connection.write_text(LOST.format(ssh=host.variables["ansible_ssh_executable"]), encoding="ascii")
+    connection.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(host.variables, "ansible_ssh_executable", str(connection))
+        run = functools.partial(packages, host, family="Debian", role="build_registry", names=["rbslow"])
+        failed = cut_off(host, run, str(connection), f"#{connection}")
+    assert failed.count("failed") == 1
+    assert there(host, "Debian") == ["rbbase", "rbruntime", "rbshell", "rbslow"]
+    # The role forgets all else, and no later run of it installs anything.
+    host.away("build_registry")
+    assert there(host, "Debian") == ["rbbase", "rbruntime", "rbshell", "rbslow"]
+    assert host.away("build_registry", purge).changed > 0
+    assert there(host, "Debian") == []
+    assert note(host, "build_registry").startswith("cat: ")
 
 
 def test_recommended_packages_come_when_asked_for(host: Host) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.rootless.buildah.plugins.module_utils._packages import (
+    Note,
     brought,
     dnf_command,
     installed,
@@ -39,6 +40,26 @@ def test_what_is_missing_keeps_its_order(wanted: list[str], lacking: list[str]) 
 
 def test_dependencies_count_as_brought() -> None:
     assert brought("ii libc6\n", "ii libc6\nii skopeo\nii libgpgme11\n") == ["libgpgme11", "skopeo"]
+
+
+@pytest.mark.parametrize("value", [
+    [], ["skopeo"], {"came": ["crun"], "asked": ["skopeo"], "before": ["libc6"]},
+])  # fmt: skip
+def test_a_note_is_read_as_it_is_written(value: object) -> None:
+    assert Note.read(value).value == value
+
+
+def test_what_a_transaction_found_counts_until_its_end_is_seen() -> None:
+    assert Note.read(None).value == []
+    first = Note(["crun"]).opened(["skopeo"], "ii libc6\nii crun\n")
+    assert first.value == {"came": ["crun"], "asked": ["skopeo"], "before": ["crun", "libc6"]}
+    again = first.opened(["buildah"], "ii libc6\nii crun\nii libgpgme11\n")
+    assert again.value == {"came": ["crun"], "asked": ["buildah", "skopeo"], "before": ["crun", "libc6"]}
+    assert again.new("ii libc6\nii crun\nii libgpgme11\nii skopeo\niU buildah\n") == (["skopeo"], ["libgpgme11"])
+
+
+def test_without_a_transaction_nothing_is_new() -> None:
+    assert Note(["crun"]).new("ii libc6\n") == ([], [])
 
 
 @pytest.mark.parametrize("state, recommends, words", [

@@ -14,6 +14,13 @@ import pytest
 from ansible_collections.rootless.buildah.plugins.module_utils._way_back import WayBack
 
 
+def test_a_note_can_take_the_place_of_another(tmp_path: Path) -> None:
+    notes = WayBack("test", str(tmp_path / "notes"))
+    notes.note_first("names", ["a"])
+    notes.replace("names", {"b": []})
+    assert notes.read() == {"names": {"b": []}}
+
+
 def test_the_first_note_counts(tmp_path: Path) -> None:
     notes = WayBack("test", str(tmp_path / "notes"))
     assert notes.note_first("mode", "0600") == "0600"
