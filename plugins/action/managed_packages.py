@@ -51,8 +51,13 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         validate: Callable[..., Any] = self.validate_argument_spec
         args: dict[str, Any] = validate(argument_spec=ARGUMENTS)[1]
+        result.update(self._result([], args["state"]))
+        if args["state"] == "present" and not args["names"]:
+            return result
         family = task_vars.get("ansible_facts", {}).get("os_family", "")
         if family not in QUERIES:
+            if args["state"] == "absent" and not self._note(args["role"], "read", None, task_vars):
+                return result
             raise AnsibleActionFail(
                 f"Packages can be installed on the Debian and RHEL families, not on '{family or 'an unknown family'}'. "
                 "Gather the fact os_family first, or install them yourself and give empty lists of packages.")

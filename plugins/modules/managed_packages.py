@@ -23,7 +23,9 @@ description:
   - A building block of the collection's roles.
 options:
   names:
-    description: The packages. With O(state=absent) they are not needed.
+    description:
+      - The packages. With O(state=absent) they are not needed.
+      - An empty list asks for nothing, which every distribution has.
     type: list
     elements: str
     default: []
@@ -62,7 +64,7 @@ attributes:
   platform:
     support: full
     platforms: posix
-    description: Debian and RHEL families.
+    description: Debian and RHEL families. On others it only accepts that there is nothing to install or to remove.
 seealso:
   - module: ansible.builtin.package
 """

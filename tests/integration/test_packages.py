@@ -330,3 +330,12 @@ def test_a_host_without_dnf_is_told_that_it_is_too_old(host: Host) -> None:
         host.sh("mv /usr/bin/dnf.away /usr/bin/dnf")
     assert failed.count("failed") == 1
     assert "This host has no dnf, as RHEL 7 and older." in failed.words
+
+
+def test_a_family_that_is_not_known_is_no_matter_where_there_is_nothing_to_do(host: Host) -> None:
+    failed = packages(host, family="Suse", names=["rbtool"])
+    assert failed.count("failed") == 1
+    assert "not on 'Suse'. " in failed.words
+    assert "install them yourself and give empty lists of packages." in failed.words
+    assert packages(host, family="Suse", names=[]).changed == 0
+    assert packages(host, family="Suse", state="absent").changed == 0
