@@ -132,7 +132,7 @@ def _while_idle(facts: Facts, steps: Sequence[str]) -> list[str]:
     """
     # All that the user's logins and lingering services run is in that slice: user@.service(5).
     end = [f"systemctl stop user-{facts.uid}.slice"] if facts.linger is not None else []
-    again = [f"systemctl start user@{facts.uid}.service"] if facts.linger else []
+    again = [_start_services(facts)] if facts.linger else []
     return [*end, " && ".join(steps), *again]
 
 
@@ -409,8 +409,12 @@ def _prune(facts: Facts) -> list[str]:
 
 
 def _linger(facts: Facts) -> list[str]:
-    start = f"systemctl start user@{facts.uid}.service"
-    return [start if facts.linger else f"loginctl enable-linger {_q(facts.user)}"]
+    return [_start_services(facts) if facts.linger else f"loginctl enable-linger {_q(facts.user)}"]
+
+
+def _start_services(facts: Facts) -> str:
+    """Return what starts the service manager of a user who lingers, and makes the runtime directory."""
+    return f"systemctl start user@{facts.uid}.service"
 
 
 def _runtime_dir(facts: Facts) -> list[str]:
